@@ -1,0 +1,27 @@
+//! What travels on the bus: events in, incidents out, and everything that both sides must agree on.
+//!
+//! Read in this order: [`event`] is the one shape every source is brought to, [`edge`] brings it there, [`wire`] reads
+//! and writes the bytes, [`incident`] is what leaves, [`control`] and [`deadletter`] are the rest, [`subject`] says where
+//! each of them lives.
+
+pub mod control;
+pub mod deadletter;
+pub mod edge;
+pub mod event;
+pub mod id;
+pub mod incident;
+pub mod position;
+pub mod severity;
+pub mod source;
+pub mod subject;
+pub mod time;
+pub mod value;
+pub mod wire;
+
+pub use event::{Class, Event, TimeSource};
+pub use id::{EventId, IncidentId};
+pub use incident::{Change, Incident, IncidentMessage, Resolution, Status};
+pub use position::Position;
+pub use severity::Severity;
+pub use time::EventTime;
+pub use value::Value;

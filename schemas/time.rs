@@ -1,0 +1,145 @@
+//! Points in time: microseconds since 1970-01-01T00:00:00Z.
+
+use std::fmt;
+
+use jiff::{Timestamp, civil, tz::TimeZone};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time, in microseconds since the Unix epoch. Used for event time and for log time alike.
+///
+/// Written as RFC 3339 in UTC for people (JSON) and as an integer of microseconds in binary formats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventTime(i64);
+
+/// The text is no time that can be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read time {text:?}: expected RFC 3339 such as 2026-05-08T12:00:00Z, or `YYYY-MM-DD HH:MM:SS` in UTC")]
+pub struct TimeError {
+    text: String,
+}
+
+impl EventTime {
+    /// The earliest time there is.
+    pub const MIN: EventTime = EventTime(i64::MIN);
+    /// The latest time there is.
+    pub const MAX: EventTime = EventTime(i64::MAX);
+
+    /// From microseconds since the Unix epoch.
+    pub const fn from_micros(micros: i64) -> Self {
+        EventTime(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// This time, `micros` later (or earlier, if negative), held inside the representable range.
+    pub const fn plus(self, micros: i64) -> Self {
+        EventTime(self.0.saturating_add(micros))
+    }
+
+    /// This time, `micros` earlier, held inside the representable range.
+    pub const fn minus(self, micros: i64) -> Self {
+        EventTime(self.0.saturating_sub(micros))
+    }
+
+    /// Microseconds from `earlier` to this time; negative if `earlier` is later.
+    pub const fn since(self, earlier: EventTime) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads RFC 3339 with a zone, or `YYYY-MM-DD HH:MM:SS` (also with `T` and a fraction) as UTC.
+    ///
+    /// # Errors
+    /// When the text is neither. A time is never guessed.
+    pub fn parse(text: &str) -> Result<Self, TimeError> {
+        let trimmed = text.trim();
+        if let Ok(timestamp) = trimmed.parse::<Timestamp>() {
+            return Ok(EventTime(timestamp.as_microsecond()));
+        }
+        // A date alone is a day, not a moment: jiff would read it as midnight.
+        let has_clock = trimmed.len() > 10;
+        match trimmed.parse::<civil::DateTime>() {
+            Ok(local) if has_clock => match local.to_zoned(TimeZone::UTC) {
+                Ok(zoned) => Ok(EventTime(zoned.timestamp().as_microsecond())),
+                Err(_) => Err(TimeError { text: text.to_owned() }),
+            },
+            _ => Err(TimeError { text: shorten(text) }),
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+impl fmt::Display for EventTime {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Timestamp::from_microsecond(self.0) {
+            // Whole seconds without a fraction, otherwise milliseconds, or microseconds where there are any.
+            Ok(time) if self.0 % 1_000_000 == 0 => write!(out, "{time:.0}"),
+            Ok(time) if self.0 % 1_000 == 0 => write!(out, "{time:.3}"),
+            Ok(time) => write!(out, "{time:.6}"),
+            Err(_) => write!(out, "{}us", self.0),
+        }
+    }
+}
+
+impl Serialize for EventTime {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_i64(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EventTime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            EventTime::parse(&text).map_err(serde::de::Error::custom)
+        } else {
+            i64::deserialize(deserializer).map(EventTime)
+        }
+    }
+}
+
+impl schemars::JsonSchema for EventTime {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zone_less_time_is_utc() {
+        let zoned = EventTime::parse("2026-05-08T12:30:00Z").expect("valid");
+        assert_eq!(EventTime::parse("2026-05-08 12:30:00"), Ok(zoned));
+        assert_eq!(EventTime::parse("2026-05-08T14:30:00+02:00"), Ok(zoned));
+        assert_eq!(zoned.to_string(), "2026-05-08T12:30:00Z");
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for text in ["", "not-a-date", "2026-05-08", "1715171400", "2026-13-01T00:00:00Z", "12:30"] {
+            assert!(EventTime::parse(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn printing_keeps_what_was_read() {
+        for text in ["2026-05-08T12:30:00Z", "2026-05-08T12:30:00.120Z", "2026-05-08T12:30:00.000001Z"] {
+            assert_eq!(EventTime::parse(text).expect("valid").to_string(), text);
+        }
+    }
+}
