@@ -1,0 +1,175 @@
+//! The bounded lists that an incident shows. What they hold depends on the evidence alone, not on its order of arrival.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sightline_schemas::EventTime;
+use sightline_schemas::incident::{Evidence, StepExplain};
+
+use crate::limits::{EVIDENCE_ENDS, LISTED_VALUES_MAX};
+use crate::pattern::{Stamp, TrackHit};
+
+/// The first and the last pieces of evidence, in event time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Ends {
+    first: BTreeMap<Stamp, Shown>,
+    last: BTreeMap<Stamp, Shown>,
+}
+
+/// A piece of evidence as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Shown {
+    position: sightline_schemas::Position,
+    brief: std::sync::Arc<crate::hit::Brief>,
+}
+
+impl Ends {
+    fn add(&mut self, stamp: Stamp, shown: Shown) {
+        self.first.insert(stamp, shown);
+        if self.first.len() > EVIDENCE_ENDS
+            && let Some((stamp, shown)) = self.first.pop_last()
+        {
+            self.last.insert(stamp, shown);
+        }
+        if self.last.len() > EVIDENCE_ENDS {
+            self.last.pop_first();
+        }
+    }
+}
+
+/// A set of texts that keeps the first ones in order of text.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Listed(BTreeSet<Box<str>>);
+
+impl Listed {
+    /// Takes in one more.
+    pub fn add(&mut self, text: &str) {
+        if !self.0.contains(text) {
+            self.0.insert(text.into());
+            if self.0.len() > LISTED_VALUES_MAX {
+                self.0.pop_last();
+            }
+        }
+    }
+
+    /// Takes in another set.
+    pub fn merge(&mut self, other: Listed) {
+        for text in other.0 {
+            self.add(&text);
+        }
+    }
+
+    /// The texts, sorted.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(|text| text.to_string()).collect()
+    }
+
+    /// The text, where there is exactly one.
+    pub fn only(&self) -> Option<String> {
+        match self.0.len() {
+            1 => self.0.first().map(|text| text.to_string()),
+            _ => None,
+        }
+    }
+}
+
+/// The evidence of one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepEvidence {
+    rule: Box<str>,
+    step: Box<str>,
+    needed: u32,
+    counts_values: bool,
+    events: u64,
+    first_at: EventTime,
+    last_at: EventTime,
+    ends: Ends,
+    values: Listed,
+}
+
+impl StepEvidence {
+    /// A step without evidence yet.
+    pub fn new(rule: &str, step: &str, needed: u32, counts_values: bool) -> Self {
+        StepEvidence {
+            rule: rule.into(),
+            step: step.into(),
+            needed,
+            counts_values,
+            events: 0,
+            first_at: EventTime::MAX,
+            last_at: EventTime::MIN,
+            ends: Ends::default(),
+            values: Listed::default(),
+        }
+    }
+
+    /// Whether this is the evidence of that step.
+    pub fn is_of(&self, rule: &str, step: &str) -> bool {
+        &*self.rule == rule && &*self.step == step
+    }
+
+    /// Takes in one more piece.
+    pub fn add(&mut self, hit: &TrackHit) {
+        self.events += 1;
+        self.first_at = self.first_at.min(hit.stamp.at);
+        self.last_at = self.last_at.max(hit.stamp.at);
+        if self.counts_values
+            && let Some(value) = &hit.value
+        {
+            self.values.add(value);
+        }
+        let shown = Shown { position: hit.position, brief: std::sync::Arc::clone(&hit.brief) };
+        self.ends.add(hit.stamp, shown);
+    }
+
+    /// Takes in the evidence of the same step of another incident.
+    pub fn merge(&mut self, other: StepEvidence) {
+        self.events += other.events;
+        self.first_at = self.first_at.min(other.first_at);
+        self.last_at = self.last_at.max(other.last_at);
+        self.values.merge(other.values);
+        for (stamp, shown) in other.ends.first.into_iter().chain(other.ends.last) {
+            self.ends.add(stamp, shown);
+        }
+    }
+
+    /// Name of the rule and of the step.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.rule, &self.step)
+    }
+
+    /// The pieces that are shown, oldest first.
+    pub fn shown(&self) -> impl Iterator<Item = (Stamp, Evidence)> + '_ {
+        self.ends.first.iter().chain(&self.ends.last).map(|(stamp, shown)| {
+            let brief = &shown.brief;
+            let evidence = Evidence {
+                id: stamp.event,
+                rule: self.rule.to_string(),
+                step: self.step.to_string(),
+                occurred_at: stamp.at,
+                position: shown.position,
+                source: brief.source.to_string(),
+                kind: brief.kind.to_string(),
+                host_id: brief.host_id.as_deref().map(str::to_owned),
+                user: brief.user.as_deref().map(str::to_owned),
+                severity: brief.severity,
+                title: brief.title.as_deref().map(str::to_owned),
+                why: brief.fields.clone(),
+            };
+            (*stamp, evidence)
+        })
+    }
+
+    /// How the step was satisfied.
+    pub fn explain(&self) -> StepExplain {
+        StepExplain {
+            rule: self.rule.to_string(),
+            step: self.step.to_string(),
+            needed: self.needed,
+            events: self.events,
+            first_at: self.first_at,
+            last_at: self.last_at,
+            values: self.values.texts(),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What a key remembers of one incident.
+
+use serde::{Deserialize, Serialize};
+use sightline_schemas::control::Asked;
+use sightline_schemas::incident::{RuleRef, Scope, SeverityBasis, StatusChange};
+use sightline_schemas::{Change, EventTime, Incident, IncidentId, IncidentMessage, Position, Resolution, Severity, Status};
+
+use crate::correlate::evidence::{Listed, StepEvidence};
+use crate::limits::FORMER_IDS_MAX;
+use crate::pattern::{Stamp, TrackHit};
+use crate::rule::{Need, Rule, Step};
+
+/// An incident, active or terminal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncidentState {
+    /// Its id: it names the first moment.
+    pub id: IncidentId,
+    /// Ids that it had before an earlier moment came to light, or that other incidents had which it absorbed.
+    pub former: Vec<IncidentId>,
+    /// Where it stands.
+    pub status: Status,
+    /// Its first moment.
+    pub first: Stamp,
+    /// Event time of its last moment.
+    pub last: EventTime,
+    /// Log time at which a change must be published that was held back, if one was.
+    pub due: Option<EventTime>,
+    version: u64,
+    head: Box<Head>,
+    resolution: Option<Resolution>,
+    first_event_at: EventTime,
+    last_event_at: EventTime,
+    opened_at: EventTime,
+    published_at: EventTime,
+    closed_at: Option<EventTime>,
+    event_count: u64,
+    moments: u64,
+    severity_seen: Severity,
+    steps: Vec<StepEvidence>,
+    sources: Listed,
+    hosts: Listed,
+    users: Listed,
+    /// The incident of this key before it.
+    pub previous: Option<IncidentId>,
+    reopen_count: u32,
+}
+
+/// What an incident takes over from its rule and key when it opens.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    /// The rule that opened it.
+    pub rule: RuleRef,
+    /// The group of that rule.
+    pub group: Option<String>,
+    /// Whose incident.
+    pub tenant: String,
+    /// One line for people.
+    pub title: String,
+    /// More for people.
+    pub description: String,
+    /// The rule's severity.
+    pub severity: Severity,
+    /// Whether evidence decides the severity.
+    pub severity_basis: SeverityBasis,
+    /// What it is about.
+    pub scope: Scope,
+    /// The rule's tags.
+    pub tags: Vec<String>,
+}
+
+
+impl IncidentState {
+    /// An incident that opens with the moment `first`.
+    pub fn open(id: IncidentId, head: Head, first: Stamp, previous: Option<IncidentId>, log_time: EventTime) -> Self {
+        IncidentState {
+            id,
+            former: Vec::new(),
+            status: Status::Open,
+            first,
+            last: first.at,
+            due: None,
+            version: 0,
+            head: Box::new(head),
+            resolution: None,
+            first_event_at: EventTime::MAX,
+            last_event_at: EventTime::MIN,
+            opened_at: log_time,
+            published_at: EventTime::MIN,
+            closed_at: None,
+            event_count: 0,
+            moments: 0,
+            severity_seen: Severity::Info,
+            steps: Vec::new(),
+            sources: Listed::default(),
+            hosts: Listed::default(),
+            users: Listed::default(),
+            previous,
+            reopen_count: 0,
+        }
+    }
+
+    /// Takes in a moment.
+    pub fn add_moment(&mut self, moment: Stamp) {
+        self.moments += 1;
+        self.first = self.first.min(moment);
+        self.last = self.last.max(moment.at);
+    }
+
+    /// Takes in a piece of evidence. `new_event` says whether its event is not yet evidence of this incident by another
+    /// step.
+    pub fn add_evidence(&mut self, rule: &Rule, step: &Step, hit: &TrackHit, new_event: bool) {
+        let at = self.steps.iter().position(|known| known.is_of(&rule.reference.id, &step.name));
+        let at = at.unwrap_or_else(|| {
+            let counts_values = matches!(step.need, Need::Distinct(_));
+            let place = (rule.reference.id.as_str(), step.name.as_str());
+            let at = self.steps.partition_point(|known| known.names() < place);
+            let new = StepEvidence::new(place.0, place.1, step.need.threshold(), counts_values);
+            self.steps.insert(at, new);
+            at
+        });
+        self.steps[at].add(hit);
+        self.first_event_at = self.first_event_at.min(hit.stamp.at);
+        self.last_event_at = self.last_event_at.max(hit.stamp.at);
+        self.event_count += u64::from(new_event);
+        self.severity_seen = self.severity_seen.max(hit.brief.severity);
+        self.sources.add(&hit.brief.source);
+        if let Some(host) = &hit.brief.host_id {
+            self.hosts.add(host);
+        }
+        if let Some(user) = &hit.brief.user {
+            self.users.add(user);
+        }
+    }
+
+    /// The incident goes on under the id, and with the head, that its new first moment gives it. Says what must be said
+    /// of the old id.
+    pub fn rename(&mut self, id: IncidentId, head: Head, cause: Position, log_time: EventTime) -> IncidentMessage {
+        let mut message = self.message(Change::Merged, cause, log_time, None);
+        message.incident.merged_into = Some(id);
+        self.remember_former(self.id);
+        self.id = id;
+        *self.head = head;
+        // A new id is a new incident to those who listen: it opens at version 1.
+        self.version = 0;
+        message
+    }
+
+    /// Takes in a later incident whole. Says what must be said of that one.
+    pub fn absorb(&mut self, mut other: IncidentState, cause: Position, log_time: EventTime) -> IncidentMessage {
+        let mut message = other.message(Change::Merged, cause, log_time, None);
+        message.incident.merged_into = Some(self.id);
+        self.remember_former(other.id);
+        for id in other.former {
+            self.remember_former(id);
+        }
+        self.moments += other.moments;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.first_event_at = self.first_event_at.min(other.first_event_at);
+        self.last_event_at = self.last_event_at.max(other.last_event_at);
+        self.opened_at = self.opened_at.min(other.opened_at);
+        self.event_count += other.event_count;
+        self.severity_seen = self.severity_seen.max(other.severity_seen);
+        // Whoever worked on either of them works on both.
+        self.status = self.status.max(other.status);
+        self.reopen_count += other.reopen_count;
+        self.sources.merge(other.sources);
+        self.hosts.merge(other.hosts);
+        self.users.merge(other.users);
+        for evidence in other.steps {
+            let names = evidence.names();
+            match self.steps.binary_search_by(|known| known.names().cmp(&names)) {
+                Ok(at) => self.steps[at].merge(evidence),
+                Err(at) => self.steps.insert(at, evidence),
+            }
+        }
+        message
+    }
+
+    fn remember_former(&mut self, id: IncidentId) {
+        if self.former.len() < FORMER_IDS_MAX {
+            self.former.push(id);
+        }
+    }
+
+    /// Whether this id means the incident, now or formerly.
+    pub fn answers_to(&self, id: IncidentId) -> bool {
+        self.id == id || self.former.contains(&id)
+    }
+
+    /// The moments that opened no incident of their own.
+    pub fn suppressed(&self) -> u64 {
+        self.moments.saturating_sub(1)
+    }
+
+    /// Carries out a status command on an incident that may go where it is asked to. `None` where it is there already.
+    pub fn change_status(
+        &mut self,
+        asked: Asked,
+        actor: &str,
+        reason: Option<&str>,
+        cause: Position,
+        log_time: EventTime,
+    ) -> Option<IncidentMessage> {
+        if self.status == asked.status && (asked.status.is_active() || self.resolution == asked.resolution) {
+            return None;
+        }
+        let reopens = !self.status.is_active() && asked.status.is_active();
+        let said = StatusChange {
+            actor: actor.to_owned(),
+            from: self.status,
+            to: asked.status,
+            reason: reason.map(str::to_owned),
+        };
+        self.status = asked.status;
+        self.resolution = asked.resolution;
+        self.closed_at = (!asked.status.is_active()).then_some(log_time);
+        self.reopen_count += u32::from(reopens);
+        let change = if reopens { Change::Reopened } else { Change::StatusChanged };
+        Some(self.message(change, cause, log_time, Some(said)))
+    }
+
+    /// Whether nothing was said of it under this id yet.
+    pub fn is_unsaid(&self) -> bool {
+        self.version == 0
+    }
+
+    /// Whether an update may be said now, given the least time between two of them.
+    pub fn may_update(&self, log_time: EventTime, coalesce: i64) -> bool {
+        self.published_at == EventTime::MIN || log_time >= self.published_at.plus(coalesce)
+    }
+
+    /// Holds an update back until it may be said.
+    pub fn hold_update(&mut self, coalesce: i64) {
+        self.due = Some(self.published_at.plus(coalesce));
+    }
+
+    /// Says where the incident stands: the next version.
+    pub fn message(
+        &mut self,
+        change: Change,
+        cause: Position,
+        log_time: EventTime,
+        status_change: Option<StatusChange>,
+    ) -> IncidentMessage {
+        self.version += 1;
+        self.published_at = log_time;
+        self.due = None;
+        IncidentMessage { v: 1, change, cause, status_change, incident: self.snapshot(log_time) }
+    }
+
+    fn snapshot(&self, log_time: EventTime) -> Incident {
+        let mut events: Vec<_> = self.steps.iter().flat_map(StepEvidence::shown).collect();
+        events.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let head = &*self.head;
+        Incident {
+            id: self.id,
+            version: self.version,
+            tenant: head.tenant.clone(),
+            rule: head.rule.clone(),
+            group: head.group.clone(),
+            title: head.title.clone(),
+            description: head.description.clone(),
+            severity: match head.severity_basis {
+                SeverityBasis::Rule => head.severity,
+                SeverityBasis::Max => self.severity_seen,
+            },
+            severity_basis: head.severity_basis,
+            scope: head.scope.clone(),
+            host_id: self.hosts.only(),
+            status: self.status,
+            resolution: self.resolution,
+            first_event_at: self.first_event_at,
+            last_event_at: self.last_event_at,
+            opened_at: self.opened_at,
+            updated_at: log_time,
+            closed_at: self.closed_at,
+            event_count: self.event_count,
+            events: events.into_iter().map(|(_, evidence)| evidence).collect(),
+            sources: self.sources.texts(),
+            hosts: self.hosts.texts(),
+            users: self.users.texts(),
+            tags: head.tags.clone(),
+            suppressed_count: self.suppressed(),
+            previous_incident: self.previous,
+            merged_into: None,
+            reopen_count: self.reopen_count,
+            explain: self.steps.iter().map(StepEvidence::explain).collect(),
+        }
+    }
+}

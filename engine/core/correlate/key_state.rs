@@ -1,0 +1,373 @@
+//! Everything that one key remembers of one unit of rules.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sightline_schemas::control::IncidentCommand;
+use sightline_schemas::incident::Scope;
+use sightline_schemas::{Change, EventId, EventTime, IncidentId, IncidentMessage, Position};
+use smallvec::SmallVec;
+
+use crate::correlate::effect::{Completion, Effect, Refusal, Verdict};
+use crate::correlate::incident::{Head, IncidentState};
+use crate::correlate::moments::{Found, Member};
+use crate::hit::Hit;
+use crate::key::Key;
+use crate::limits::INCIDENTS_PER_KEY_MAX;
+use crate::pattern::Stamp;
+use crate::rule::{Rule, RuleSet, Unit};
+
+/// The log's own time and place: the only clock there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Now<'r> {
+    /// The rules in force here.
+    pub rules: &'r RuleSet,
+    /// Log time: when the bus received the message being processed.
+    pub log_time: EventTime,
+    /// The message being processed.
+    pub position: Position,
+}
+
+/// What one key remembers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyState {
+    tenant: Arc<str>,
+    unit: Box<str>,
+    key: Key,
+    fingerprint: u64,
+    /// The newest event time seen here: the key's own progress.
+    newest: EventTime,
+    /// Log time of the last hit or command.
+    touched: EventTime,
+    members: SmallVec<[Member; 1]>,
+    /// By first moment.
+    incidents: Vec<IncidentState>,
+    /// Evidence of incidents that ended: known, so that it never counts again.
+    spent: BTreeSet<Stamp>,
+}
+
+impl KeyState {
+    /// A key that remembers nothing yet.
+    pub fn new(tenant: Arc<str>, unit: &Unit, key: Key, rules: &RuleSet) -> Self {
+        KeyState {
+            tenant,
+            unit: unit.id.as_str().into(),
+            key,
+            fingerprint: unit.fingerprint,
+            newest: EventTime::MIN,
+            touched: EventTime::MIN,
+            members: members(unit, rules),
+            incidents: Vec::new(),
+            spent: BTreeSet::new(),
+        }
+    }
+
+    /// The unit of rules whose state this is.
+    pub fn unit_id(&self) -> &str {
+        &self.unit
+    }
+
+    /// Whose events these are.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    /// The key.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// How many hits are remembered.
+    pub fn hits(&self) -> usize {
+        self.members.iter().flat_map(|member| &member.tracks).map(|track| track.len()).sum()
+    }
+
+    /// The incidents, by first moment.
+    pub fn incidents(&self) -> &[IncidentState] {
+        &self.incidents
+    }
+
+    /// The earliest log time at which something held back must be said.
+    pub fn due(&self) -> Option<EventTime> {
+        self.incidents.iter().filter_map(|incident| incident.due).min()
+    }
+
+    /// Whether the key has been still for so long, in log time, that it counts as forgotten.
+    pub fn is_forgotten(&self, rules: &RuleSet, log_time: EventTime) -> bool {
+        let settings = &rules.settings;
+        let active = self.incidents.iter().any(|incident| incident.status.is_active());
+        let kept = match (active, rules.unit_by_id(&self.unit)) {
+            (true, _) => settings.incident_idle_micros,
+            (false, Some(unit)) => settings.idle_micros.saturating_add(unit.window).saturating_add(unit.lateness),
+            (false, None) => settings.idle_micros,
+        };
+        self.touched != EventTime::MIN && log_time.since(self.touched) > kept
+    }
+
+    /// Makes the state one of the rules in force: forgets what is forgotten, and starts afresh where the rules changed.
+    fn refresh(&mut self, unit: &Unit, now: Now<'_>) {
+        if self.is_forgotten(now.rules, now.log_time) {
+            *self = KeyState::new(Arc::clone(&self.tenant), unit, self.key.clone(), now.rules);
+        }
+        if self.fingerprint != unit.fingerprint {
+            // What incidents say stands by itself; what hits mean depends on the rules.
+            self.members = members(unit, now.rules);
+            self.fingerprint = unit.fingerprint;
+        }
+    }
+
+    /// Takes in a hit.
+    pub fn hit(&mut self, unit: &Unit, hit: &Hit, now: Now<'_>, effects: &mut Vec<Effect>) -> Verdict {
+        self.refresh(unit, now);
+        self.touched = now.log_time;
+        let kept = unit.window.saturating_add(unit.lateness);
+        if hit.at < self.newest.minus(kept) {
+            return Verdict::Late;
+        }
+        let stamp = Stamp { at: hit.at, event: hit.event };
+        let rule = now.rules.rule(hit.rule);
+        let member = usize::from(rule.member);
+        if self.spent.contains(&stamp) || !self.members[member].tracks[usize::from(hit.step)].insert(hit) {
+            return Verdict::Duplicate;
+        }
+        let found = self.members[member].found(rule, hit);
+        let mut matches = 0;
+        let mut suppressed = 0;
+        for found in found {
+            matches += u32::from(found.is_new);
+            if found.is_new && !rule.feeds.is_empty() {
+                effects.push(Effect::Complete(self.completion(rule, hit, &found, now)));
+            }
+            let opened = self.attach(unit, rule, found, now, effects);
+            suppressed += u32::from(!opened);
+        }
+        if !hit.suspect && hit.at > self.newest {
+            self.newest = hit.at;
+            self.trim(self.newest.minus(kept));
+        }
+        Verdict::Taken { matches, suppressed: suppressed.min(matches) }
+    }
+
+    fn completion(&self, rule: &Rule, hit: &Hit, found: &Found, now: Now<'_>) -> Completion {
+        let member = &self.members[usize::from(rule.member)];
+        // The event of the moment, which for a late hit is a later one.
+        let completing = member.tracks.iter().find_map(|track| track.find(found.moment).map(|at| track.hit(at)));
+        let brief = completing.map_or(&hit.brief, |completing| &completing.brief);
+        Completion {
+            tenant: Arc::clone(&self.tenant),
+            rule: hit.rule,
+            key: self.key.clone(),
+            at: found.moment.at,
+            suspect: hit.suspect,
+            event: EventId::of_completion(&rule.reference.id, &self.key.canonical(), found.moment.event),
+            position: now.position,
+            brief: Arc::clone(brief),
+        }
+    }
+
+    fn trim(&mut self, horizon: EventTime) {
+        self.members.iter_mut().for_each(|member| member.trim(horizon));
+        while self.spent.first().is_some_and(|stamp| stamp.at < horizon) {
+            self.spent.pop_first();
+        }
+    }
+
+    /// Gives a moment and its evidence to the incident that they belong to. Answers whether they opened it.
+    fn attach(
+        &mut self,
+        unit: &Unit,
+        rule: &Rule,
+        found: Found,
+        now: Now<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let mut near = self.incidents.iter().enumerate().filter(|(_, incident)| {
+            incident.status.is_active()
+                && found.moment.at >= incident.first.at.minus(unit.window)
+                && found.moment.at <= incident.last.plus(unit.window)
+        });
+        let earlier = near.next().map(|(at, _)| at);
+        let later = near.next().map(|(at, _)| at);
+        let id = IncidentId::of(&self.tenant, &unit.id, &self.key.canonical(), found.moment.event);
+        let Some(mut at) = earlier else {
+            // Evidence for a moment whose incident is no longer remembered: said and gone.
+            let is_new = found.is_new;
+            if is_new {
+                self.open(unit, rule, found, id, now, effects);
+            }
+            return is_new;
+        };
+        let mut urgent = false;
+        if found.is_new {
+            if found.moment < self.incidents[at].first {
+                let head = head(unit, rule, &self.tenant, &self.key);
+                let message = self.incidents[at].rename(id, head, now.position, now.log_time);
+                effects.push(Effect::Publish(Box::new(message)));
+                urgent = true;
+            }
+            self.incidents[at].add_moment(found.moment);
+            if let Some(later) = later {
+                let absorbed = self.incidents.remove(later);
+                let message = self.incidents[at].absorb(absorbed, now.position, now.log_time);
+                effects.push(Effect::Publish(Box::new(message)));
+                urgent = true;
+            }
+        }
+        self.add_evidence(at, rule, &found);
+        at = self.reorder(at);
+        self.say_update(at, urgent, now, effects);
+        false
+    }
+
+    fn open(
+        &mut self,
+        unit: &Unit,
+        rule: &Rule,
+        found: Found,
+        id: IncidentId,
+        now: Now<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let head = head(unit, rule, &self.tenant, &self.key);
+        let before = self.incidents.partition_point(|incident| incident.first < found.moment);
+        let mut incident = IncidentState::open(id, head, found.moment, None, now.log_time);
+        incident.add_moment(found.moment);
+        self.incidents.insert(before, incident);
+        self.add_evidence(before, rule, &found);
+        let message = self.message(before, Change::Opened, now);
+        effects.push(Effect::Publish(Box::new(message)));
+        if self.incidents.len() > INCIDENTS_PER_KEY_MAX {
+            self.incidents.remove(0);
+        }
+    }
+
+    fn message(&mut self, at: usize, change: Change, now: Now<'_>) -> IncidentMessage {
+        if let Some(previous) = at.checked_sub(1) {
+            self.incidents[at].previous = Some(self.incidents[previous].id);
+        }
+        self.incidents[at].message(change, now.position, now.log_time, None)
+    }
+
+    /// An incident whose first moment moved keeps its place in the order.
+    fn reorder(&mut self, at: usize) -> usize {
+        let incident = self.incidents.remove(at);
+        let place = self.incidents.partition_point(|other| other.first < incident.first);
+        self.incidents.insert(place, incident);
+        place
+    }
+
+    fn add_evidence(&mut self, at: usize, rule: &Rule, found: &Found) {
+        let member = usize::from(rule.member);
+        let only_track = self.members.len() == 1 && self.members[member].tracks.len() == 1;
+        // One event can satisfy several steps, here or in another rule of the group, and counts once.
+        let mut counted: HashSet<Stamp> = HashSet::new();
+        if !only_track {
+            let own: HashSet<_> = found.used.iter().map(|(track, index)| (member, *track, *index)).collect();
+            for (track, index) in &found.used {
+                let stamp = self.members[member].tracks[*track].hit(*index).stamp;
+                let before = self.members.iter().enumerate().any(|(other_member, other)| {
+                    other.tracks.iter().enumerate().any(|(other_track, track)| {
+                        track.find(stamp).is_some_and(|index| {
+                            track.hit(index).used && !own.contains(&(other_member, other_track, index))
+                        })
+                    })
+                });
+                if before {
+                    counted.insert(stamp);
+                }
+            }
+        }
+        for (track, index) in &found.used {
+            let hit = self.members[member].tracks[*track].hit(*index);
+            let new_event = only_track || counted.insert(hit.stamp);
+            self.incidents[at].add_evidence(rule, &rule.steps[*track], hit, new_event);
+        }
+    }
+
+    fn say_update(&mut self, at: usize, urgent: bool, now: Now<'_>, effects: &mut Vec<Effect>) {
+        let coalesce = now.rules.settings.coalesce_micros;
+        let incident = &self.incidents[at];
+        // Renamed incidents open under their new id at once.
+        let change = if incident.is_unsaid() { Change::Opened } else { Change::Updated };
+        if urgent || incident.may_update(now.log_time, coalesce) {
+            let message = self.message(at, change, now);
+            effects.push(Effect::Publish(Box::new(message)));
+        } else {
+            self.incidents[at].hold_update(coalesce);
+        }
+    }
+
+    /// Says what was held back and is due.
+    pub fn say_due(&mut self, now: Now<'_>, effects: &mut Vec<Effect>) {
+        for at in 0..self.incidents.len() {
+            if self.incidents[at].due.is_some_and(|due| due <= now.log_time) {
+                let message = self.message(at, Change::Updated, now);
+                effects.push(Effect::Publish(Box::new(message)));
+            }
+        }
+    }
+
+    /// Carries out a status command.
+    ///
+    /// # Errors
+    /// When the incident is not here, or cannot go there. Nothing changed then.
+    pub fn command(
+        &mut self,
+        command: &IncidentCommand,
+        asked: sightline_schemas::control::Asked,
+        now: Now<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let id = command.incident;
+        if self.is_forgotten(now.rules, now.log_time) {
+            return Err(Refusal::NotFound(id));
+        }
+        let at = self.incidents.iter().position(|incident| incident.answers_to(id)).ok_or(Refusal::NotFound(id))?;
+        let from = self.incidents[at].status;
+        if !from.is_active() && asked.status != from && asked.status != sightline_schemas::Status::Open {
+            return Err(Refusal::Terminal { id, from: from.as_str() });
+        }
+        let incident = &mut self.incidents[at];
+        let reason = command.reason.as_deref();
+        let said = incident.change_status(asked, &command.actor, reason, now.position, now.log_time);
+        if let Some(message) = said {
+            effects.push(Effect::Publish(Box::new(message)));
+            self.touched = now.log_time;
+            if from.is_active() && !asked.status.is_active() {
+                self.consume(at, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The evidence of an incident that ended opens no other one.
+    fn consume(&mut self, at: usize, now: Now<'_>) {
+        let window = now.rules.unit_by_id(&self.unit).map_or(0, |unit| unit.window);
+        let (first, last) = (self.incidents[at].first.at.minus(window), self.incidents[at].last);
+        let mut spent = Vec::new();
+        self.members.iter_mut().for_each(|member| member.consume(first, last, &mut spent));
+        spent.sort_unstable();
+        // Also where the same event satisfied a step without being evidence of it.
+        self.members.iter_mut().for_each(|member| member.forget(&spent));
+        self.spent.extend(spent);
+    }
+}
+
+fn members(unit: &Unit, rules: &RuleSet) -> SmallVec<[Member; 1]> {
+    unit.rules.iter().map(|rule| Member::new(rules.rule(*rule))).collect()
+}
+
+fn head(unit: &Unit, rule: &Rule, tenant: &str, key: &Key) -> Head {
+    Head {
+        rule: rule.reference.clone(),
+        group: unit.group.clone(),
+        tenant: tenant.to_owned(),
+        title: rule.title.clone(),
+        description: rule.description.clone(),
+        severity: rule.severity,
+        severity_basis: rule.severity_basis,
+        scope: Scope { kind: rule.scope, key: key.display(), parts: key.named(&unit.by) },
+        tags: rule.tags.clone(),
+    }
+}

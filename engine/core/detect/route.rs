@@ -1,0 +1,184 @@
+//! From satisfied steps to hits: whose key is it, and what will people want to see?
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sightline_schemas::incident::Named;
+use sightline_schemas::{Event, Position, TimeSource};
+
+use crate::correlate::Completion;
+use crate::detect::Memo;
+use crate::field::Field;
+use crate::hit::{Brief, Hit, RuleIndex};
+use crate::key::{Key, Normal};
+use crate::limits::{KEYS_PER_HIT_MAX, SHOWN_VALUE_BYTES_MAX};
+use crate::rule::{KeyPart, RuleSet, Step};
+
+/// The hits of an event, in the order of rules, steps and keys.
+pub fn event_hits(
+    rules: &RuleSet,
+    event: &Event<'_>,
+    tenant: &Arc<str>,
+    position: Position,
+    memo: &mut Memo,
+    hits: &mut Vec<Hit>,
+) {
+    rules.detector.satisfied(event, memo, |(rule, step_index)| {
+        let step = &rules.rule(rule).steps[usize::from(step_index)];
+        let keys = keys(&step.keys, &rules.unit_of(rule).by, |field, take| {
+            field.any(event, |value| {
+                take(value.text());
+                false
+            });
+        });
+        if keys.is_empty() {
+            return;
+        }
+        let value = match &step.counted {
+            None => None,
+            Some((field, normal)) => match field.first_text(event).and_then(|text| normal.apply(&text)) {
+                Some(value) => Some(Arc::from(value)),
+                // Without the value that it counts, the event is no candidate.
+                None => return,
+            },
+        };
+        let brief = Arc::new(brief(step, event));
+        hits.extend(keys.into_iter().map(|key| Hit {
+            tenant: Arc::clone(tenant),
+            rule,
+            step: step_index,
+            key,
+            at: event.occurred_at,
+            suspect: event.time_source == TimeSource::Suspect,
+            event: event.id,
+            position,
+            value: value.clone(),
+            brief: Arc::clone(&brief),
+        }));
+    });
+}
+
+/// The hits that the completion of a rule is for the rules that build on it.
+pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<Hit>) {
+    let upstream = rules.rule(completion.rule);
+    let names = &rules.units[upstream.unit].by;
+    let lookup = |name: &str| -> Option<&str> {
+        let part = names.iter().zip(completion.key.values()).find(|(part, _)| part.name == name);
+        part.map(|(_, value)| &**value).or_else(|| completion.brief.get(name))
+    };
+    for feed in &upstream.feeds {
+        let step = &rules.rule(feed.rule).steps[usize::from(feed.step)];
+        let keys = keys(&step.keys, &rules.unit_of(feed.rule).by, |field, take| {
+            if let Some(value) = lookup(field.name()) {
+                take(Cow::Borrowed(value));
+            }
+        });
+        let value = match &step.counted {
+            None => None,
+            Some((field, normal)) => match lookup(field.name()).and_then(|text| normal.apply(text)) {
+                Some(value) => Some(Arc::from(value)),
+                None => continue,
+            },
+        };
+        let brief = Arc::new(completion_brief(rules, completion, lookup));
+        hits.extend(keys.into_iter().map(|key| Hit {
+            tenant: Arc::clone(&completion.tenant),
+            rule: feed.rule,
+            step: feed.step,
+            key,
+            at: completion.at,
+            suspect: completion.suspect,
+            event: completion.event,
+            position: completion.position,
+            value: value.clone(),
+            brief: Arc::clone(&brief),
+        }));
+    }
+}
+
+/// Every combination of the values of the key's parts, each once. None where a part has no value.
+fn keys<'f>(
+    fields: &'f [Vec<Field>],
+    parts: &[KeyPart],
+    values_of: impl Fn(&'f Field, &mut dyn FnMut(Cow<'_, str>)),
+) -> Vec<Key> {
+    let mut keys: Vec<Vec<String>> = vec![Vec::with_capacity(parts.len())];
+    for (fields, part) in fields.iter().zip(parts) {
+        let mut values: Vec<String> = Vec::new();
+        for field in fields {
+            values_of(field, &mut |value| {
+                if let Some(normal) = part.normal.apply(&value)
+                    && !values.contains(&normal)
+                    && values.len() < KEYS_PER_HIT_MAX
+                {
+                    values.push(normal);
+                }
+            });
+        }
+        let combine = |key: &Vec<String>| {
+            let key = key.clone();
+            values.iter().map(move |value| [key.as_slice(), std::slice::from_ref(value)].concat()).collect::<Vec<_>>()
+        };
+        keys = keys.iter().flat_map(combine).take(KEYS_PER_HIT_MAX).collect();
+    }
+    keys.into_iter().map(Key::new).collect()
+}
+
+fn brief(step: &Step, event: &Event<'_>) -> Brief {
+    let shown = step.shown.iter().filter_map(|field| {
+        let value = field.first_text(event)?;
+        Some(Named { name: field.name().to_owned(), value: shorten(value) })
+    });
+    Brief {
+        source: event.source.as_ref().into(),
+        kind: event.kind.as_ref().into(),
+        host_id: event.host_id.as_deref().map(Box::from),
+        user: event.user.as_deref().map(Box::from),
+        severity: event.severity,
+        title: event.title.as_deref().map(|title| shorten(title.to_owned()).into()),
+        fields: shown.collect(),
+    }
+}
+
+/// A completion shows the key of its rule, and what the rules that build on it asked for.
+fn completion_brief<'c>(
+    rules: &RuleSet,
+    completion: &'c Completion,
+    lookup: impl Fn(&str) -> Option<&'c str>,
+) -> Brief {
+    let upstream = rules.rule(completion.rule);
+    let by = &rules.units[upstream.unit].by;
+    let host = by.iter().zip(completion.key.values()).find(|(part, _)| part.normal == Normal::Host);
+    let mut fields = completion.key.named(by);
+    for named in &completion.brief.fields {
+        if !fields.iter().any(|field| field.name == named.name) {
+            fields.push(named.clone());
+        }
+    }
+    Brief {
+        source: completion.brief.source.clone(),
+        kind: format!("rule:{}", upstream.reference.id).into(),
+        host_id: completion.brief.host_id.clone().or_else(|| host.map(|(_, value)| value.clone())),
+        user: lookup("user").map(Box::from),
+        severity: upstream.severity,
+        title: Some(upstream.title.as_str().into()),
+        fields,
+    }
+}
+
+fn shorten(mut text: String) -> String {
+    if text.len() > SHOWN_VALUE_BYTES_MAX {
+        let mut cut = SHOWN_VALUE_BYTES_MAX;
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        text.truncate(cut);
+        text.push('…');
+    }
+    text
+}
+
+/// The place of a rule, for those who build sets of them.
+pub(crate) fn index(at: usize) -> RuleIndex {
+    RuleIndex(u32::try_from(at).expect("no more rules than RULES_MAX"))
+}

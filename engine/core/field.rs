@@ -1,0 +1,255 @@
+//! Naming a field of an event, and reading it.
+
+use std::borrow::Cow;
+
+use sightline_schemas::{Event, Value};
+
+/// A field as a rule names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Field {
+    name: Box<str>,
+    place: Place,
+    part: Part,
+}
+
+/// Where in the event the field stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Place {
+    Source,
+    Kind,
+    Class,
+    Severity,
+    Tags,
+    Entities,
+    HostId,
+    User,
+    Title,
+    Description,
+    SourceEventId,
+    /// In one of the objects beside `fields`: `network.src_ip`.
+    Beside(Beside, Box<[Box<str>]>),
+    /// In `fields`: as it is written, or as a path.
+    Fields(Box<[Box<str>]>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Beside {
+    Actor,
+    Subject,
+    Object,
+    Network,
+    Device,
+    Attack,
+    Refs,
+    Producer,
+}
+
+/// Which part of the value is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Part {
+    Whole,
+    /// The host of a URL.
+    UrlHost,
+}
+
+/// One value of a field, as comparisons see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar<'e> {
+    /// Text.
+    Text(&'e str),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+}
+
+impl<'e> Scalar<'e> {
+    /// The value as text: the number 3 is `"3"`.
+    pub fn text(self) -> Cow<'e, str> {
+        match self {
+            Scalar::Text(text) => Cow::Borrowed(text),
+            Scalar::Int(number) => Cow::Owned(number.to_string()),
+            Scalar::Float(number) => Cow::Owned(number.to_string()),
+            Scalar::Bool(flag) => Cow::Borrowed(if flag { "true" } else { "false" }),
+        }
+    }
+
+    /// The value as a number, from text too: `"12"`, `"0x1410"`, `"-0.5"`.
+    pub fn number(self) -> Option<f64> {
+        match self {
+            Scalar::Int(number) => Some(number as f64),
+            Scalar::Float(number) => Some(number),
+            Scalar::Bool(_) => None,
+            Scalar::Text(text) => match self.bits() {
+                Some(bits) if text.trim_start().starts_with("0x") => Some(bits as f64),
+                _ => text.trim().parse().ok(),
+            },
+        }
+    }
+
+    /// The value as a bit mask, from text too: `"0x1410"`, `"5136"`.
+    pub fn bits(self) -> Option<u64> {
+        match self {
+            Scalar::Int(number) => u64::try_from(number).ok(),
+            Scalar::Text(text) => {
+                let text = text.trim();
+                match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+                    Some(digits) => u64::from_str_radix(digits, 16).ok(),
+                    None => text.parse().ok(),
+                }
+            }
+            Scalar::Float(_) | Scalar::Bool(_) => None,
+        }
+    }
+}
+
+impl Field {
+    /// Reads a field name: a name of the event itself (`host_id`), a path (`network.src_ip`), or a name in `fields`,
+    /// with or without `fields.` before it. `|host` behind it means the host of the URL that it holds.
+    ///
+    /// # Errors
+    /// With what is wrong, when it is no field name.
+    pub fn parse(text: &str) -> Result<Field, String> {
+        let (name, part) = match text.split_once('|') {
+            None => (text, Part::Whole),
+            Some((name, "host")) => (name, Part::UrlHost),
+            Some((_, other)) => return Err(format!("`|{other}` is no part of a value; there is `|host`")),
+        };
+        if name.is_empty() || name.split('.').any(str::is_empty) {
+            return Err(format!("{text:?} is no field name"));
+        }
+        let segments: Box<[Box<str>]> = name.split('.').map(Box::from).collect();
+        let place = match name {
+            "source" => Place::Source,
+            "kind" => Place::Kind,
+            "class" => Place::Class,
+            "severity" => Place::Severity,
+            "tags" => Place::Tags,
+            "entities" => Place::Entities,
+            "host_id" => Place::HostId,
+            "user" => Place::User,
+            "title" => Place::Title,
+            "description" => Place::Description,
+            "source_event_id" => Place::SourceEventId,
+            _ => match (beside(&segments[0]), &segments[1..]) {
+                (Some(beside), inner) if !inner.is_empty() => Place::Beside(beside, inner.into()),
+                _ if &*segments[0] == "fields" && segments.len() > 1 => Place::Fields(segments[1..].into()),
+                _ => Place::Fields(segments),
+            },
+        };
+        Ok(Field { name: text.into(), place, part })
+    }
+
+    /// The name as the rule writes it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives each value of the field to `take`, lists one by one, until it answers `true`. Answers whether it did.
+    pub fn any<'e>(&self, event: &'e Event<'_>, mut take: impl FnMut(Scalar<'e>) -> bool) -> bool {
+        let mut text = |text: &'e str| match self.part {
+            Part::Whole => take(Scalar::Text(text)),
+            Part::UrlHost => crate::key::url_host(text).is_some_and(|host| take(Scalar::Text(host))),
+        };
+        let named = match &self.place {
+            Place::Source => return text(&event.source),
+            Place::Kind => return text(&event.kind),
+            Place::Class => return text(event.class.as_str()),
+            Place::Severity => return text(event.severity.as_str()),
+            Place::Tags => return event.tags.iter().any(|tag| text(tag)),
+            Place::Entities => return event.entities.iter().any(|entity| text(&entity.value)),
+            Place::HostId => event.host_id.as_deref(),
+            Place::User => event.user.as_deref(),
+            Place::Title => event.title.as_deref(),
+            Place::Description => event.description.as_deref(),
+            Place::SourceEventId => event.source_event_id.as_deref(),
+            Place::Beside(..) | Place::Fields(_) => None,
+        };
+        if let Some(named) = named {
+            return text(named);
+        }
+        let found = match &self.place {
+            Place::Beside(object, path) => {
+                let object = beside_of(event, *object);
+                object.and_then(|object| walk(object, path)).or_else(|| inside(&event.fields, &self.whole_path()))
+            }
+            Place::Fields(path) => inside(&event.fields, path),
+            // A name of the event itself that the source put into its payload.
+            _ => event.fields.get(&self.name),
+        };
+        found.is_some_and(|value| each(value, self.part, &mut take))
+    }
+
+    fn whole_path(&self) -> Box<[Box<str>]> {
+        self.name.split('|').next().unwrap_or_default().split('.').map(Box::from).collect()
+    }
+
+    /// The first value as text, for showing.
+    pub fn first_text(&self, event: &Event<'_>) -> Option<String> {
+        let mut first = None;
+        self.any(event, |scalar| {
+            first = Some(scalar.text().into_owned());
+            true
+        });
+        first
+    }
+
+    /// Whether the event has the field, with any value but null.
+    pub fn exists(&self, event: &Event<'_>) -> bool {
+        self.any(event, |_| true)
+    }
+}
+
+fn beside(name: &str) -> Option<Beside> {
+    Some(match name {
+        "actor" => Beside::Actor,
+        "subject" => Beside::Subject,
+        "object" => Beside::Object,
+        "network" => Beside::Network,
+        "device" => Beside::Device,
+        "attack" => Beside::Attack,
+        "refs" => Beside::Refs,
+        "producer" => Beside::Producer,
+        _ => return None,
+    })
+}
+
+fn beside_of<'e, 'a>(event: &'e Event<'a>, beside: Beside) -> Option<&'e Value<'a>> {
+    match beside {
+        Beside::Actor => event.actor.as_ref(),
+        Beside::Subject => event.subject.as_ref(),
+        Beside::Object => event.object.as_ref(),
+        Beside::Network => event.network.as_ref(),
+        Beside::Device => event.device.as_ref(),
+        Beside::Attack => event.attack.as_ref(),
+        Beside::Refs => event.refs.as_ref(),
+        Beside::Producer => event.producer.as_ref(),
+    }
+}
+
+/// The member that a path names: its dots may be part of one name, or lead inwards.
+fn inside<'e, 'a>(fields: &'e Value<'a>, path: &[Box<str>]) -> Option<&'e Value<'a>> {
+    match path {
+        [name] => fields.get(name),
+        _ => fields.get(&path.join(".")).or_else(|| walk(fields, path)),
+    }
+}
+
+fn walk<'e, 'a>(value: &'e Value<'a>, path: &[Box<str>]) -> Option<&'e Value<'a>> {
+    path.iter().try_fold(value, |value, name| value.get(name))
+}
+
+fn each<'e>(value: &'e Value<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) -> bool) -> bool {
+    match (value, part) {
+        (Value::Null | Value::Map(_), _) => false,
+        (Value::List(items), _) => items.iter().any(|item| each(item, part, take)),
+        (Value::Str(text), Part::Whole) => take(Scalar::Text(text)),
+        (Value::Str(text), Part::UrlHost) => crate::key::url_host(text).is_some_and(|host| take(Scalar::Text(host))),
+        (_, Part::UrlHost) => false,
+        (Value::Int(number), Part::Whole) => take(Scalar::Int(*number)),
+        (Value::Float(number), Part::Whole) => take(Scalar::Float(*number)),
+        (Value::Bool(flag), Part::Whole) => take(Scalar::Bool(*flag)),
+    }
+}

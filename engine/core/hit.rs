@@ -1,0 +1,78 @@
+//! The narrow waist between detection and correlation: an event satisfies a step of a rule, for a key.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sightline_schemas::incident::Named;
+use sightline_schemas::{EventId, EventTime, Position, Severity};
+
+use crate::key::Key;
+
+/// A rule of the set in force, by its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleIndex(pub u32);
+
+impl RuleIndex {
+    /// The place as an index.
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// An event satisfies a step of a rule, for one key.
+#[derive(Clone, Debug)]
+pub struct Hit {
+    /// Whose event.
+    pub tenant: Arc<str>,
+    /// Which rule.
+    pub rule: RuleIndex,
+    /// Which of its steps.
+    pub step: u8,
+    /// For which key.
+    pub key: Key,
+    /// When it happened, in event time.
+    pub at: EventTime,
+    /// The event claims to come from the future: it moves no clock.
+    pub suspect: bool,
+    /// Which event.
+    pub event: EventId,
+    /// Where it stands in the input log.
+    pub position: Position,
+    /// The value that the step counts, where it counts distinct values.
+    pub value: Option<Arc<str>>,
+    /// What people will want to see of it.
+    pub brief: Arc<Brief>,
+}
+
+/// What evidence shows of an event: shared by all hits of it in one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Brief {
+    /// Who reports it.
+    pub source: Box<str>,
+    /// What kind of event.
+    pub kind: Box<str>,
+    /// The host it concerns.
+    pub host_id: Option<Box<str>>,
+    /// The user it concerns.
+    pub user: Option<Box<str>>,
+    /// How bad the source says it is.
+    pub severity: Severity,
+    /// One line for people.
+    pub title: Option<Box<str>>,
+    /// The fields that the rule reads, and their values.
+    pub fields: Vec<Named>,
+}
+
+impl Brief {
+    /// The value of a field that the evidence shows.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let own = match name {
+            "source" => Some(&*self.source),
+            "kind" => Some(&*self.kind),
+            "host_id" => self.host_id.as_deref(),
+            "user" => self.user.as_deref(),
+            _ => None,
+        };
+        own.or_else(|| self.fields.iter().find(|field| field.name == name).map(|field| field.value.as_str()))
+    }
+}

@@ -1,0 +1,44 @@
+//! Every bound of the core, with its unit and its reason.
+
+/// Rules in one set. More than SigmaHQ has (3,141), by a factor of ten.
+pub const RULES_MAX: usize = 32_768;
+/// Bytes of one rule file: the largest public rule collections stay below it in one file.
+pub const RULE_FILE_BYTES_MAX: usize = 4 << 20;
+/// Steps in one rule. Nobody reads a rule of more.
+pub const STEPS_MAX: usize = 32;
+/// Places in a sequence, a step with `min_count: 3` taking three: the search looks back once per place.
+pub const SEQUENCE_PLACES_MAX: usize = 64;
+/// Events that distinct steps may take together: the assignment of events to steps is a matching of that size.
+pub const DISTINCT_EVENTS_MAX: u32 = 64;
+/// Threshold of a count: that many hits are kept for a key.
+pub const COUNT_MAX: u32 = 100_000;
+/// Parts of a key.
+pub const KEY_PARTS_MAX: usize = 8;
+/// Bytes of one normalised key value. A longer one is cut and ends in its hash.
+pub const KEY_VALUE_BYTES_MAX: usize = 256;
+/// Keys that one event reaches in one step, when a key field is a list: enough for a domain controller's addresses.
+pub const KEYS_PER_HIT_MAX: usize = 64;
+/// Longest window, in microseconds: 90 days, the longest horizon of the systems served.
+pub const WINDOW_MAX_MICROS: i64 = 90 * 24 * 3_600 * 1_000_000;
+/// Shortest window, in microseconds: below a millisecond clocks say nothing.
+pub const WINDOW_MIN_MICROS: i64 = 1_000;
+/// Window of a rule that names none, in microseconds: SentraCore's five minutes.
+pub const WINDOW_DEFAULT_MICROS: i64 = 300 * 1_000_000;
+/// How deep rules may build on the completions of rules.
+pub const CHAIN_DEPTH_MAX: usize = 8;
+/// Pieces of evidence that an incident lists for a step at either end: the first ones and the last ones.
+pub const EVIDENCE_ENDS: usize = 12;
+/// Sources, hosts, users or counted values that an incident lists: the first ones in order of text.
+pub const LISTED_VALUES_MAX: usize = 64;
+/// Bytes of a field's value in evidence. A longer one is cut.
+pub const SHOWN_VALUE_BYTES_MAX: usize = 256;
+/// Fields shown with a piece of evidence.
+pub const SHOWN_FIELDS_MAX: usize = 16;
+/// Incidents remembered for one key, active or not: older ones live on downstream.
+pub const INCIDENTS_PER_KEY_MAX: usize = 64;
+/// Former ids that an incident still answers to.
+pub const FORMER_IDS_MAX: usize = 64;
+/// Compiled size of one regular expression, in bytes: bounds the time to load a rule and the memory to hold it.
+pub const REGEX_BYTES_MAX: usize = 1 << 20;
+/// How deep `any`, `all` and `not` may nest in a rule.
+pub const CONDITION_DEPTH_MAX: usize = 16;

@@ -1,0 +1,148 @@
+//! Sequence: one step after the other within the window, with limits on the gaps between them where a rule sets any.
+//!
+//! Events of one instant count as in order: sources stamp whole seconds. One event never takes two places.
+
+use std::collections::HashSet;
+
+use sightline_schemas::EventTime;
+
+use crate::pattern::track::{Stamp, Track};
+use crate::rule::plan::Place;
+
+/// Whether the rule is complete with the hit at `until` in its last place.
+pub fn complete(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -> bool {
+    latest(places, window, tracks, until).is_some()
+}
+
+/// The latest hits that lead to `until`, one for each place; `None` where nothing leads there.
+pub fn latest(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -> Option<Vec<Stamp>> {
+    let mut search = Search {
+        places,
+        tracks,
+        from: until.at.minus(window),
+        limited: gap_before(places),
+        dead_ends: HashSet::new(),
+        chain: vec![until],
+    };
+    let found = search.back(places.len() - 1);
+    found.reached.then(|| search.chain.into_iter().rev().collect())
+}
+
+/// For each place: whether it or one before it limits its gap. Where none does, the latest hit is always the best.
+fn gap_before(places: &[Place]) -> Vec<bool> {
+    let mut limited = false;
+    places
+        .iter()
+        .map(|place| {
+            limited |= place.gap_max.is_some();
+            limited
+        })
+        .collect()
+}
+
+struct Search<'s> {
+    places: &'s [Place],
+    tracks: &'s [Track],
+    from: EventTime,
+    limited: Vec<bool>,
+    /// Hits from which nothing leads further back: by place and index in its track.
+    dead_ends: HashSet<(usize, usize)>,
+    /// From the last place back.
+    chain: Vec<Stamp>,
+}
+
+struct Found {
+    reached: bool,
+    /// Nothing was passed over only because the chain uses it already, so a dead end is one for every chain.
+    certain: bool,
+}
+
+impl Search<'_> {
+    /// Fills the places before `place`, whose hit is the newest of the chain.
+    fn back(&mut self, place: usize) -> Found {
+        if place == 0 {
+            return Found { reached: true, certain: true };
+        }
+        let next = *self.chain.last().expect("the chain starts with the last hit");
+        let before = place - 1;
+        let gap_from = self.places[place].gap_max.map_or(EventTime::MIN, |gap| next.at.minus(gap));
+        let track = &self.tracks[usize::from(self.places[before].step)];
+        let range = track.between(self.from.max(gap_from), next.at);
+        let mut certain = true;
+        let mut tried_at: Option<EventTime> = None;
+        for index in range.rev() {
+            let stamp = track.hit(index).stamp;
+            // Without a limit on any gap further back, an earlier hit leads nowhere that a later one does not.
+            if !self.limited[before] && tried_at.is_some_and(|at| at != stamp.at) {
+                break;
+            }
+            if self.chain.iter().any(|used| used.event == stamp.event) {
+                certain = false;
+                continue;
+            }
+            if self.dead_ends.contains(&(before, index)) {
+                continue;
+            }
+            tried_at = Some(stamp.at);
+            self.chain.push(stamp);
+            let found = self.back(before);
+            if found.reached {
+                return Found { reached: true, certain: true };
+            }
+            self.chain.pop();
+            if found.certain {
+                self.dead_ends.insert((before, index));
+            }
+            certain &= found.certain;
+        }
+        Found { reached: false, certain }
+    }
+}
+
+/// The hits that take part in a match ending at `until`: for each place a set of indexes into its track.
+///
+/// A hit takes part if some chain leads through it. Without limits on gaps these are all hits of the place between the
+/// earliest and the latest that can stand there; with limits, what can be reached from both ends.
+pub fn participants(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -> Vec<Vec<usize>> {
+    let from = until.at.minus(window);
+    let last = places.len() - 1;
+    let track_of = |place: usize| &tracks[usize::from(places[place].step)];
+    let within = |place: usize| -> Vec<usize> {
+        match place == last {
+            true => track_of(place).find(until).into_iter().collect(),
+            false => track_of(place).between(from, until.at).collect(),
+        }
+    };
+    let mut forward: Vec<Vec<usize>> = vec![within(0)];
+    for place in 1..=last {
+        let reached = {
+            let before = &forward[place - 1];
+            let earlier: Vec<Stamp> = before.iter().map(|index| track_of(place - 1).hit(*index).stamp).collect();
+            let gap = places[place].gap_max;
+            let leads = |stamp: Stamp| {
+                let oldest = gap.map_or(EventTime::MIN, |gap| stamp.at.minus(gap));
+                any_other_between(&earlier, oldest, stamp.at, stamp)
+            };
+            within(place).into_iter().filter(|index| leads(track_of(place).hit(*index).stamp)).collect()
+        };
+        forward.push(reached);
+    }
+    for place in (0..last).rev() {
+        let later: Vec<Stamp> =
+            forward[place + 1].iter().map(|index| track_of(place + 1).hit(*index).stamp).collect();
+        let gap = places[place + 1].gap_max;
+        let kept = forward[place].iter().copied().filter(|index| {
+            let stamp = track_of(place).hit(*index).stamp;
+            let newest = gap.map_or(EventTime::MAX, |gap| stamp.at.plus(gap));
+            any_other_between(&later, stamp.at, newest, stamp)
+        });
+        forward[place] = kept.collect();
+    }
+    forward
+}
+
+/// Whether `stamps`, in order, hold one between two times, both inclusive, that is not `own`'s event.
+fn any_other_between(stamps: &[Stamp], first: EventTime, last: EventTime, own: Stamp) -> bool {
+    let from = stamps.partition_point(|stamp| stamp.at < first);
+    stamps[from..].iter().take_while(|stamp| stamp.at <= last).any(|stamp| stamp.event != own.event)
+}

@@ -1,0 +1,192 @@
+//! The remembered hits of one step and key, in event time order.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sightline_schemas::{EventId, EventTime, Position};
+
+use crate::hit::{Brief, Hit};
+use crate::pattern::distinct::RecentValues;
+
+/// When, and which event: the order in which hits are remembered. Ties in time are ordered by event id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Event time.
+    pub at: EventTime,
+    /// The event.
+    pub event: EventId,
+}
+
+impl Stamp {
+    /// Comes before everything at this time.
+    pub const fn first_at(at: EventTime) -> Stamp {
+        Stamp { at, event: EventId::from_bytes([0; 16]) }
+    }
+}
+
+/// A remembered hit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TrackHit {
+    /// When, and which event.
+    pub stamp: Stamp,
+    /// Whether it is evidence of an incident.
+    pub used: bool,
+    /// Where it stands in the input log.
+    pub position: Position,
+    /// The value that the step counts.
+    pub value: Option<Arc<str>>,
+    /// What people will want to see of it.
+    pub brief: Arc<Brief>,
+}
+
+/// The hits of one step, oldest first in event time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Track {
+    hits: VecDeque<TrackHit>,
+    /// Made again when first needed: which events are here, once there are many.
+    #[serde(skip)]
+    events: Option<HashSet<EventId, BuildHasherDefault<IdHasher>>>,
+    /// Made again when first needed: the newest time of each counted value.
+    #[serde(skip)]
+    recent: Option<RecentValues>,
+}
+
+/// Up to this many hits are looked through one by one.
+const SCAN_MAX: usize = 16;
+
+impl Track {
+    /// Adds a hit at its place in event time; `false` where the event is here already.
+    pub fn insert(&mut self, hit: &Hit) -> bool {
+        if self.contains_event(hit.event) {
+            return false;
+        }
+        let stamp = Stamp { at: hit.at, event: hit.event };
+        let remembered = TrackHit {
+            stamp,
+            used: false,
+            position: hit.position,
+            value: hit.value.clone(),
+            brief: Arc::clone(&hit.brief),
+        };
+        let place = match self.hits.back() {
+            Some(last) if last.stamp > stamp => self.up_to(stamp),
+            _ => self.hits.len(),
+        };
+        self.hits.insert(place, remembered);
+        if let Some(events) = &mut self.events {
+            events.insert(hit.event);
+        }
+        if let (Some(recent), Some(value)) = (&mut self.recent, &hit.value) {
+            recent.add(value, hit.at);
+        }
+        true
+    }
+
+    fn contains_event(&mut self, event: EventId) -> bool {
+        if self.hits.len() <= SCAN_MAX {
+            self.events = None;
+            return self.hits.iter().any(|hit| hit.stamp.event == event);
+        }
+        let hits = &self.hits;
+        let events = self.events.get_or_insert_with(|| hits.iter().map(|hit| hit.stamp.event).collect());
+        events.contains(&event)
+    }
+
+    /// The hits, oldest first.
+    pub fn hits(&self) -> &VecDeque<TrackHit> {
+        &self.hits
+    }
+
+    /// The hit at an index.
+    pub fn hit(&self, index: usize) -> &TrackHit {
+        &self.hits[index]
+    }
+
+    /// Marks the hit at an index as evidence; `false` where it is already.
+    pub fn mark_used(&mut self, index: usize) -> bool {
+        !std::mem::replace(&mut self.hits[index].used, true)
+    }
+
+    /// How many hits there are.
+    pub fn len(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.hits.is_empty()
+    }
+
+    /// How many hits stand at or before `stamp`.
+    pub fn up_to(&self, stamp: Stamp) -> usize {
+        match self.hits.back() {
+            // In order, which is the rule: the question is about the newest hit or a newer one.
+            Some(last) if last.stamp <= stamp => self.hits.len(),
+            _ => self.hits.partition_point(|hit| hit.stamp <= stamp),
+        }
+    }
+
+    /// The indexes of the hits from time `first` to time `last`, both inclusive.
+    pub fn between(&self, first: EventTime, last: EventTime) -> Range<usize> {
+        let from = self.hits.partition_point(|hit| hit.stamp.at < first);
+        let to = match self.hits.back() {
+            Some(newest) if newest.stamp.at <= last => self.hits.len(),
+            _ => self.hits.partition_point(|hit| hit.stamp.at <= last),
+        };
+        from..to.max(from)
+    }
+
+    /// The index of exactly this hit, if it is here.
+    pub fn find(&self, stamp: Stamp) -> Option<usize> {
+        self.hits.binary_search_by(|hit| hit.stamp.cmp(&stamp)).ok()
+    }
+
+    /// The newest times of the values counted here.
+    pub fn recent_values(&mut self) -> &RecentValues {
+        let hits = &self.hits;
+        self.recent.get_or_insert_with(|| RecentValues::of(hits))
+    }
+
+    /// Forgets the hits before `horizon`.
+    pub fn trim(&mut self, horizon: EventTime) {
+        while let Some(oldest) = self.hits.front()
+            && oldest.stamp.at < horizon
+        {
+            if let Some(events) = &mut self.events {
+                events.remove(&oldest.stamp.event);
+            }
+            self.hits.pop_front();
+        }
+        if let Some(recent) = &mut self.recent {
+            recent.trim(horizon);
+        }
+    }
+
+    /// Forgets the hits of which `gone` is true.
+    pub fn remove(&mut self, mut gone: impl FnMut(&TrackHit) -> bool) {
+        self.hits.retain(|hit| !gone(hit));
+        self.events = None;
+        self.recent = None;
+    }
+}
+
+/// Event ids are hashes already: any eight bytes of one will do.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = self.0.rotate_left(5) ^ u64::from_le_bytes(word);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

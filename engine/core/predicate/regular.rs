@@ -1,0 +1,51 @@
+//! Regular expressions: linear time by construction, bounded size.
+
+use regex::{Regex, RegexBuilder};
+
+use crate::field::Scalar;
+use crate::limits::REGEX_BYTES_MAX;
+use crate::predicate::Case;
+
+/// One of several regular expressions finds something in the value. Text only.
+#[derive(Clone, Debug)]
+pub struct Regular {
+    regexes: Vec<Regex>,
+    case: Case,
+}
+
+impl Regular {
+    /// Any of `patterns`.
+    ///
+    /// # Errors
+    /// When one cannot be read, or would grow beyond [`REGEX_BYTES_MAX`].
+    pub fn new(patterns: &[String], case: Case) -> Result<Self, String> {
+        let compile = |pattern: &String| {
+            RegexBuilder::new(pattern)
+                .case_insensitive(case == Case::Ignored)
+                .size_limit(REGEX_BYTES_MAX)
+                .dfa_size_limit(REGEX_BYTES_MAX)
+                .build()
+                .map_err(|error| error.to_string())
+        };
+        patterns.iter().map(compile).collect::<Result<_, _>>().map(|regexes| Regular { regexes, case })
+    }
+
+    /// Whether one of them finds something.
+    pub fn holds(&self, value: Scalar<'_>) -> bool {
+        match value {
+            Scalar::Text(text) => self.regexes.iter().any(|regex| regex.is_match(text)),
+            _ => false,
+        }
+    }
+
+    /// The patterns as text.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.regexes.iter().map(Regex::as_str)
+    }
+}
+
+impl PartialEq for Regular {
+    fn eq(&self, other: &Self) -> bool {
+        self.case == other.case && self.patterns().eq(other.patterns())
+    }
+}

@@ -1,0 +1,97 @@
+//! The shape of one step.
+
+use crate::field::Field;
+use crate::key::Normal;
+use crate::limits::{COUNT_MAX, WINDOW_MAX_MICROS};
+use crate::rule::draft::{At, DraftInput, DraftStep, Problems};
+use crate::rule::draft_match::condition;
+use crate::rule::plan::Need;
+use crate::rule::tree::{Kind, Node};
+
+const STEP_KEYS: [&str; 8] = ["name", "match", "rule", "by", "min_count", "distinct", "max_gap", "show"];
+
+/// Understands one step.
+pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep> {
+    let members = problems.members(node, "a step", &STEP_KEYS);
+    let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, key, value)| (*key, *value));
+    let name = match get("name") {
+        None => {
+            problems.error(&node.span, "a step without `name`", "this step", Some("evidence names its step: add `name: …`".into()));
+            None
+        }
+        Some((_, node)) => problems.text(node, "name").map(|value| At { value, span: node.span.clone() }),
+    };
+    let input = match (get("match"), get("rule")) {
+        (Some((_, node)), None) => condition(node, problems).map(DraftInput::Events),
+        (None, Some((_, node))) => {
+            let rule = problems.text(node, "rule").map(|value| At { value, span: node.span.clone() });
+            rule.map(DraftInput::Completions)
+        }
+        (Some(_), Some((key, _))) => {
+            problems.error(&key.span, "a step with both `match` and `rule`", "leave one out", Some("`match` is for events, `rule` for the completion of another rule".into()));
+            None
+        }
+        (None, None) => {
+            problems.error(&node.span, "a step that nothing can satisfy", "neither `match` nor `rule`", Some("add `match:` with what an event must have".into()));
+            None
+        }
+    };
+    let (need, counted) = match (get("min_count"), get("distinct")) {
+        (None, None) => (At { value: Need::Count(1), span: node.span.clone() }, None),
+        (Some((_, count)), None) => {
+            let value = Need::Count(problems.number(count, "min_count", 1, COUNT_MAX)?);
+            (At { value, span: count.span.clone() }, None)
+        }
+        (None, Some((_, node))) => {
+            let (value, counted) = distinct(node, problems)?;
+            (At { value, span: node.span.clone() }, Some(counted))
+        }
+        (Some(_), Some((key, _))) => {
+            problems.error(&key.span, "a step with both `min_count` and `distinct`", "leave one out", None);
+            return None;
+        }
+    };
+    let gap_max = match get("max_gap") {
+        None => None,
+        Some((_, node)) => {
+            let value = problems.duration(node, "max_gap", WINDOW_MAX_MICROS)?;
+            Some(At { value, span: node.span.clone() })
+        }
+    };
+    let by = get("by").map_or(Some(Vec::new()), |(_, node)| step_by(node, problems));
+    let shown = get("show").map(|(_, node)| problems.fields(node, "show")).unwrap_or_default();
+    Some(DraftStep { name: name?, input: input?, need, counted, gap_max, by: by?, shown })
+}
+
+/// `{field: user, at_least: 5}`.
+fn distinct(node: &Node, problems: &mut Problems<'_>) -> Option<(Need, (Field, Normal))> {
+    let members = problems.members(node, "distinct", &["field", "at_least", "as"]);
+    let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
+    let (Some(field), Some(least)) = (get("field"), get("at_least")) else {
+        problems.error(&node.span, "`distinct` needs `field` and `at_least`", "this", Some("write `distinct: {field: user, at_least: 5}`".into()));
+        return None;
+    };
+    let name = problems.text(field, "field")?;
+    let normal = get("as").map_or(Some(Normal::by_name(&name)), |node| problems.normal(node))?;
+    let field = problems.field(&At { value: name, span: field.span.clone() })?;
+    let least = problems.number(least, "at_least", 1, COUNT_MAX)?;
+    Some((Need::Distinct(least), (field, normal)))
+}
+
+/// `{user: subject_user}`, with a list where any of several fields holds the value.
+fn step_by(node: &Node, problems: &mut Problems<'_>) -> Option<Vec<(At<String>, Vec<Field>)>> {
+    let Kind::Map(members) = &node.kind else {
+        problems.error(&node.span, "`by` of a step must name parts of the key", "expected named values", Some("write `by: {user: subject_user}`".into()));
+        return None;
+    };
+    let mut parts = Vec::new();
+    for (key, value) in members {
+        let name = problems.text(key, "by")?;
+        let fields = problems.fields(value, "by");
+        if fields.is_empty() {
+            return None;
+        }
+        parts.push((At { value: name, span: key.span.clone() }, fields));
+    }
+    Some(parts)
+}

@@ -1,0 +1,183 @@
+//! Plans: rules that are known to make sense. Only [`check`](crate::rule::check) makes a [`RuleSet`].
+
+use sightline_schemas::control::EngineSettings;
+use sightline_schemas::incident::{ScopeType, SeverityBasis};
+use sightline_schemas::{Severity, incident::RuleRef};
+
+use crate::detect::Detector;
+use crate::field::Field;
+use crate::hit::RuleIndex;
+use crate::key::Normal;
+use crate::predicate::Condition;
+
+/// All rules in force together with the settings that can change a result.
+#[derive(Debug)]
+pub struct RuleSet {
+    /// The rules, in the order of their files.
+    pub rules: Vec<Rule>,
+    /// The rules that share incidents, and those that share with none, each a unit.
+    pub units: Vec<Unit>,
+    /// Which steps an event satisfies.
+    pub detector: Detector,
+    /// How many rounds a batch takes: rules on events first, rules on their completions next.
+    pub strata: u8,
+    /// The settings.
+    pub settings: EngineSettings,
+}
+
+/// Rules that share one incident for a key: a group, or a rule of its own.
+#[derive(Debug)]
+pub struct Unit {
+    /// The group's name, or the rule's id.
+    pub id: String,
+    /// The group's name, if it is a group.
+    pub group: Option<String>,
+    /// Its rules, in order.
+    pub rules: Vec<RuleIndex>,
+    /// The longest window of its rules, in microseconds.
+    pub window: i64,
+    /// The longest lateness of its rules, in microseconds.
+    pub lateness: i64,
+    /// Names and spelling of the key, the same for all its rules.
+    pub by: Vec<KeyPart>,
+    /// A hash of everything that the remembered state depends on.
+    pub fingerprint: u64,
+}
+
+/// One part of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPart {
+    /// Its name.
+    pub name: String,
+    /// How its values are spelt.
+    pub normal: Normal,
+}
+
+/// A rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its id and version.
+    pub reference: RuleRef,
+    /// One line for people.
+    pub title: String,
+    /// More for people.
+    pub description: String,
+    /// How bad a match is, at least.
+    pub severity: Severity,
+    /// Whether evidence can raise the severity.
+    pub severity_basis: SeverityBasis,
+    /// Labels.
+    pub tags: Vec<String>,
+    /// All evidence of a match lies within this many microseconds.
+    pub window: i64,
+    /// When the rule is complete.
+    pub pattern: Pattern,
+    /// Its steps.
+    pub steps: Vec<Step>,
+    /// What its incidents are about.
+    pub scope: ScopeType,
+    /// Its unit.
+    pub unit: usize,
+    /// Its place in the unit.
+    pub member: u8,
+    /// 0 for a rule on events, 1 for one on their completions, and so on.
+    pub stratum: u8,
+    /// The steps of other rules that its completions are hits of.
+    pub feeds: Vec<Feed>,
+}
+
+/// A step of another rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// Its step.
+    pub step: u8,
+}
+
+/// When a rule is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pattern {
+    /// Every step has what it needs within the window, in any order.
+    AllOf {
+        /// Whether one event could satisfy two steps and must not: then every step takes events of its own.
+        distinct_events: bool,
+    },
+    /// One step after the other within the window. Events of one instant count as in order.
+    Sequence {
+        /// The places to fill; a step that needs three events takes three places.
+        places: Vec<Place>,
+        /// Whether one event could satisfy two steps.
+        overlapping: bool,
+    },
+}
+
+/// One place of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The step whose hits can stand here.
+    pub step: u8,
+    /// Most microseconds since the place before, if limited.
+    pub gap_max: Option<i64>,
+}
+
+/// A step of a rule.
+#[derive(Debug)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// What can satisfy it.
+    pub input: Input,
+    /// How much of that it takes.
+    pub need: Need,
+    /// For each part of the key, the fields that hold its value; more than one where any of them will do.
+    pub keys: Vec<Vec<Field>>,
+    /// The field whose distinct values are counted.
+    pub counted: Option<(Field, Normal)>,
+    /// The fields that evidence shows.
+    pub shown: Vec<Field>,
+}
+
+/// What can satisfy a step.
+#[derive(Debug)]
+pub enum Input {
+    /// Events of which this holds.
+    Events(Condition),
+    /// Completions of another rule.
+    Completions(RuleIndex),
+}
+
+/// How much a step takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// So many events.
+    Count(u32),
+    /// So many distinct values of one field.
+    Distinct(u32),
+}
+
+impl Need {
+    /// The number, of events or of values.
+    pub const fn threshold(self) -> u32 {
+        match self {
+            Need::Count(n) | Need::Distinct(n) => n,
+        }
+    }
+}
+
+impl RuleSet {
+    /// The rule at that place.
+    pub fn rule(&self, index: RuleIndex) -> &Rule {
+        &self.rules[index.get()]
+    }
+
+    /// The unit of that rule.
+    pub fn unit_of(&self, index: RuleIndex) -> &Unit {
+        &self.units[self.rule(index).unit]
+    }
+
+    /// The unit of that id.
+    pub fn unit_by_id(&self, id: &str) -> Option<&Unit> {
+        self.units.iter().find(|unit| unit.id == id)
+    }
+}

@@ -1,0 +1,214 @@
+//! YAML as a tree that remembers where everything stood.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+/// A value and the bytes of the file that it came from.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The value.
+    pub kind: Kind,
+    /// Where it stood, in bytes of the file.
+    pub span: Range<usize>,
+}
+
+/// A value.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// Named values, in the order of the file.
+    Map(Vec<(Node, Node)>),
+}
+
+impl Kind {
+    /// What sort of value it is, for messages.
+    pub fn describe(&self) -> &'static str {
+        match self {
+            Kind::Null => "nothing",
+            Kind::Bool(_) => "true or false",
+            Kind::Int(_) => "a number",
+            Kind::Float(_) => "a fraction",
+            Kind::Text(_) => "text",
+            Kind::List(_) => "a list",
+            Kind::Map(_) => "named values",
+        }
+    }
+}
+
+impl Node {
+    /// The text of a scalar: the number 3 is `"3"`.
+    pub fn scalar_text(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Text(text) => Some(text.clone()),
+            Kind::Int(number) => Some(number.to_string()),
+            Kind::Float(number) => Some(number.to_string()),
+            Kind::Bool(flag) => Some(flag.to_string()),
+            Kind::Null | Kind::List(_) | Kind::Map(_) => None,
+        }
+    }
+}
+
+impl Node {
+    /// The value as one text that does not depend on layout or comments; members named in `skip` are left out.
+    pub fn canonical(&self, skip: &[&str]) -> String {
+        let mut out = String::new();
+        self.write_canonical(skip, &mut out);
+        out
+    }
+
+    fn write_canonical(&self, skip: &[&str], out: &mut String) {
+        match &self.kind {
+            Kind::Null => out.push('~'),
+            Kind::Bool(flag) => out.push_str(&flag.to_string()),
+            Kind::Int(number) => out.push_str(&number.to_string()),
+            Kind::Float(number) => out.push_str(&number.to_string()),
+            Kind::Text(text) => {
+                // Length first: no text can look like two.
+                out.push_str(&format!("{}:{text}", text.len()));
+            }
+            Kind::List(items) => {
+                out.push('[');
+                for item in items {
+                    item.write_canonical(skip, out);
+                    out.push(',');
+                }
+                out.push(']');
+            }
+            Kind::Map(members) => {
+                out.push('{');
+                for (key, value) in members {
+                    if matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str())) {
+                        continue;
+                    }
+                    key.write_canonical(skip, out);
+                    out.push('=');
+                    value.write_canonical(skip, out);
+                    out.push(',');
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// Why a file is no YAML, and where.
+#[derive(Clone, Debug)]
+pub struct Malformed {
+    /// Why.
+    pub message: String,
+    /// Where, in bytes of the file.
+    pub span: Range<usize>,
+}
+
+/// Reads a file.
+///
+/// # Errors
+/// When it is no YAML, names a key twice in one map, or expands beyond all measure.
+pub fn read(text: &str) -> Result<Node, Malformed> {
+    serde_saphyr::from_str::<Raw>(text).map(Raw::into_node).map_err(|error| {
+        let at = error.location().and_then(|location| location.span().byte_offset()).unwrap_or(0) as usize;
+        // The first line says it; the rest is an excerpt, which we draw ourselves.
+        let message = error.without_snippet().to_string();
+        let message = message.lines().next().unwrap_or_default().to_owned();
+        Malformed { message, span: at..at + 1 }
+    })
+}
+
+struct Raw(Spanned<Kind>);
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::<Kind>::deserialize(deserializer).map(Raw)
+    }
+}
+
+impl Raw {
+    fn into_node(self) -> Node {
+        let span = self.0.referenced.span();
+        let from = span.byte_offset().unwrap_or(0) as usize;
+        let len = span.byte_len().unwrap_or(0) as usize;
+        Node { kind: self.0.value, span: from..from + len }
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
+
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a YAML value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+        Kind::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Kind, E> {
+        Ok(Kind::Bool(flag))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Kind, E> {
+        Ok(Kind::Int(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Kind, E> {
+        Ok(i64::try_from(number).map_or(Kind::Float(number as f64), Kind::Int))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Kind, E> {
+        Ok(Kind::Float(number))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Kind, E> {
+        Ok(Kind::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Kind, E> {
+        Ok(Kind::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<Raw>()? {
+            items.push(item.into_node());
+        }
+        Ok(Kind::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut members = Vec::new();
+        while let Some(key) = map.next_key::<Raw>()? {
+            members.push((key.into_node(), map.next_value::<Raw>()?.into_node()));
+        }
+        Ok(Kind::Map(members))
+    }
+}
