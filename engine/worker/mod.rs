@@ -1,1 +1,13 @@
-//! .
+//! The loop between the two logs.
+//!
+//! [`intake`] makes facts of messages, [`correlator`] runs the facts of a batch through the pure core (one [`partition`]
+//! for each share of the keys), [`emit`] makes output messages of what follows, [`run`] is the loop itself: read, decide,
+//! publish, and at times a [`checkpoint`]; [`start`] finds the place where it begins.
+
+pub mod checkpoint;
+pub mod correlator;
+pub mod emit;
+pub mod intake;
+pub mod partition;
+pub mod run;
+pub mod start;

@@ -1,0 +1,207 @@
+//! A batch of facts through the pure core.
+//!
+//! Rules on events go first, rules on their completions next: one pass for each stratum, in each pass all partitions side
+//! by side. Nothing flows the other way, so the passes come to the same as message after message. Effects carry their
+//! place in the input and are put in that order at the end.
+
+use std::sync::Arc;
+
+use sightline_core::correlate::{Completion, Effect, Refusal, Verdict};
+use sightline_core::detect::{Memo, completion_hits, event_hits};
+use sightline_core::hit::Hit;
+use sightline_core::rule::RuleSet;
+use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
+
+use crate::state::table::{StateKey, StateTable};
+use crate::worker::partition::{Brought, CommandAt, Order, Partition, Routed, stratum_of};
+
+/// Fewer hits than this are not worth a thread.
+const PARALLEL_HITS_MIN: usize = 256;
+
+/// The facts of a batch, under one set of rules.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Log time of every message, in order.
+    pub times: Vec<(u64, EventTime)>,
+    /// Hits of events, in input order.
+    pub hits: Vec<Hit>,
+    /// Commands, in input order.
+    pub commands: Vec<CommandAt>,
+}
+
+/// What follows from a batch.
+#[derive(Debug, Default)]
+pub struct Followed {
+    /// Messages to publish and the positions that brought them about, in order.
+    pub messages: Vec<(Position, IncidentMessage)>,
+    /// What became of each hit.
+    pub verdicts: Vec<(Position, sightline_core::hit::RuleIndex, Verdict)>,
+    /// What became of each command: `None` where no incident has that id.
+    pub commands: Vec<Option<Result<(), Refusal>>>,
+}
+
+/// The rules in force, the live states, and the partitions that share them.
+#[derive(Debug)]
+pub struct Correlator {
+    rules: Arc<RuleSet>,
+    table: Arc<StateTable>,
+    partitions: Vec<Partition>,
+    memo: Memo,
+}
+
+impl Correlator {
+    /// Over these states, shared by so many partitions.
+    pub fn new(rules: Arc<RuleSet>, table: Arc<StateTable>, partitions: usize) -> Self {
+        let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
+        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default() };
+        correlator.adopt_all();
+        correlator
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// The live states.
+    pub fn table(&self) -> &Arc<StateTable> {
+        &self.table
+    }
+
+    /// Puts other rules in force. What keys remember stays where the rules mean the same.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
+        self.rules = rules;
+        let dirty: Vec<Vec<StateKey>> = self.partitions.iter_mut().map(Partition::take_dirty).collect();
+        for partition in &mut self.partitions {
+            *partition = Partition::default();
+        }
+        self.adopt_all();
+        for (partition, dirty) in self.partitions.iter_mut().zip(dirty) {
+            partition.put_back_dirty(dirty);
+        }
+    }
+
+    fn adopt_all(&mut self) {
+        let count = self.partitions.len();
+        let (rules, partitions) = (&self.rules, &mut self.partitions);
+        self.table.for_each(|key, state| partitions[key.partition(count)].adopt(key, state, stratum_of(rules, state)));
+    }
+
+    /// The hits of an event under the rules in force.
+    pub fn detect(&mut self, event: &Event<'_>, tenant: &Arc<str>, position: Position, hits: &mut Vec<Hit>) {
+        event_hits(&self.rules, event, tenant, position, &mut self.memo, hits);
+    }
+
+    /// The earliest log time at which something must be said.
+    pub fn next_due(&self) -> Option<EventTime> {
+        self.partitions.iter().filter_map(Partition::next_due).min()
+    }
+
+    /// The keys that changed since this was last asked.
+    pub fn take_dirty(&mut self) -> Vec<StateKey> {
+        self.partitions.iter_mut().flat_map(Partition::take_dirty).collect()
+    }
+
+    /// Forgets keys that have been still for too long, in log time.
+    pub fn forget_idle(&mut self, log_time: EventTime) -> usize {
+        let rules = Arc::clone(&self.rules);
+        let mut idle = Vec::new();
+        self.table.for_each(|key, state| {
+            if state.is_forgotten(&rules, log_time) {
+                idle.push(key);
+            }
+        });
+        let count = self.partitions.len();
+        for key in &idle {
+            let partition = &mut self.partitions[key.partition(count)];
+            self.table.remove_if(*key, |state| {
+                partition.release(*key, state);
+                true
+            });
+        }
+        idle.len()
+    }
+
+    /// Works through the facts of a batch.
+    pub fn follow(&mut self, facts: Facts) -> Followed {
+        let Facts { times, hits, commands } = facts;
+        if times.is_empty() {
+            return Followed::default();
+        }
+        let strata = usize::from(self.rules.strata);
+        let mut waiting: Vec<Vec<(Option<Order>, Hit)>> = vec![Vec::new(); strata];
+        for hit in hits {
+            waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((None, hit));
+        }
+        let mut followed = Followed { commands: vec![None; commands.len()], ..Followed::default() };
+        let mut effects: Vec<(Order, IncidentMessage)> = Vec::new();
+        for stratum in 0..strata {
+            let mut hits = std::mem::take(&mut waiting[stratum]);
+            // Events before completions, completions in the order of what brought them about.
+            hits.sort_by_key(|(origin, hit)| (hit.position, *origin));
+            let shares = self.share(hits);
+            let mut completions: Vec<(Order, Completion)> = Vec::new();
+            for brought in self.pass(stratum as u8, &times, &shares, &commands) {
+                followed.verdicts.extend(brought.verdicts);
+                for (index, result) in brought.commands {
+                    followed.commands[index] = Some(result);
+                }
+                for (order, effect) in brought.effects {
+                    match effect {
+                        Effect::Publish(message) => effects.push((order, *message)),
+                        Effect::Complete(completion) => completions.push((order, completion)),
+                    }
+                }
+            }
+            for (order, completion) in completions {
+                let mut derived = Vec::new();
+                completion_hits(&self.rules, &completion, &mut derived);
+                for hit in derived {
+                    waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((Some(order), hit));
+                }
+            }
+        }
+        effects.sort_by_key(|(order, _)| *order);
+        followed.messages = effects.into_iter().map(|(order, message)| (order.position, message)).collect();
+        followed
+    }
+
+    /// Numbers the hits of each position and gives each to the partition that owns its key.
+    fn share(&self, hits: Vec<(Option<Order>, Hit)>) -> Vec<Vec<Routed>> {
+        let count = self.partitions.len();
+        let mut shares: Vec<Vec<Routed>> = vec![Vec::new(); count];
+        let (mut position, mut item) = (Position::default(), 0);
+        for (_, hit) in hits {
+            // Commands take the first place of their position.
+            item = if hit.position == position { item + 1 } else { 1 };
+            position = hit.position;
+            let key = StateKey::of(&hit.tenant, &self.rules.unit_of(hit.rule).id, &hit.key);
+            shares[key.partition(count)].push(Routed { item, key, hit });
+        }
+        shares
+    }
+
+    fn pass(
+        &mut self,
+        stratum: u8,
+        times: &[(u64, EventTime)],
+        shares: &[Vec<Routed>],
+        commands: &[CommandAt],
+    ) -> Vec<Brought> {
+        let (rules, table) = (&*self.rules, &*self.table);
+        let work = self.partitions.iter_mut().zip(shares);
+        let parallel = shares.len() > 1 && shares.iter().map(Vec::len).sum::<usize>() >= PARALLEL_HITS_MIN;
+        if !parallel {
+            return work.map(|(own, hits)| own.pass(stratum, rules, table, times, hits, commands)).collect();
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = work
+                .map(|(own, hits)| scope.spawn(move || own.pass(stratum, rules, table, times, hits, commands)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,296 @@
+//! From messages to facts: decode, time, source; or a dead letter.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+
+use sightline_schemas::control::{IncidentCommand, RulesMessage};
+use sightline_schemas::deadletter::DeadLetter;
+use sightline_schemas::edge::{Reason, Reject, to_event};
+use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, EventSubject, tenant_of_command};
+use sightline_schemas::wire::{self, Form};
+use sightline_schemas::{Event, EventTime, Position, TimeSource, Value};
+
+use crate::bus::LogMessage;
+use crate::worker::correlator::{Correlator, Facts};
+use crate::worker::partition::CommandAt;
+
+/// Most bytes that a compressed rules message may grow to: more than any rule collection has.
+const RULES_BYTES_MAX: u64 = 64 << 20;
+
+/// Where events of a file belong that name no tenant.
+const DEFAULT_TENANT: &str = "default";
+
+/// What a message turned out to be, beside facts.
+#[derive(Debug)]
+pub enum Taken {
+    /// Facts, or nothing: they are noted.
+    Noted,
+    /// Rules: they are in force from here on.
+    Rules(Box<RulesMessage>),
+}
+
+/// Counts of one source in a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceTally {
+    /// Events that were decoded.
+    pub events: u64,
+    /// Events whose time is suspect.
+    pub suspect: u64,
+    /// Events that were known already.
+    pub duplicates: u64,
+    /// Events too late for a key.
+    pub late: u64,
+    /// Dead letters, by reason.
+    pub dead: HashMap<Reason, u64>,
+}
+
+/// What was taken in from a batch, beside the facts.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Counts by source.
+    pub sources: HashMap<Arc<str>, SourceTally>,
+    /// The source of each event that has hits, in input order.
+    pub origins: Vec<(Position, Arc<str>)>,
+    /// What could not be read.
+    pub dead: Vec<DeadLetter>,
+}
+
+impl Report {
+    /// The counts of a source.
+    pub fn source(&mut self, source: &Arc<str>) -> &mut SourceTally {
+        self.sources.entry(Arc::clone(source)).or_default()
+    }
+}
+
+/// Takes messages in, one after the other. Log time never goes back here.
+#[derive(Debug)]
+pub struct Intake {
+    log_time: EventTime,
+    subjects: HashMap<String, Known>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    subject: Arc<EventSubject>,
+    tenant: Arc<str>,
+    source: Arc<str>,
+}
+
+impl Known {
+    fn new(subject: EventSubject) -> Self {
+        let (tenant, source) = (Arc::from(subject.tenant.as_str()), Arc::from(subject.source.as_str()));
+        Known { subject: Arc::new(subject), tenant, source }
+    }
+}
+
+/// Subjects remembered as they were read; beyond that they are read again each time.
+const SUBJECTS_KEPT_MAX: usize = 4_096;
+
+impl Intake {
+    /// With log time as it was at the last message before.
+    pub fn new(log_time: EventTime) -> Self {
+        Intake { log_time, subjects: HashMap::new() }
+    }
+
+    /// Log time at the last message.
+    pub fn log_time(&self) -> EventTime {
+        self.log_time
+    }
+
+    /// Takes in one message.
+    pub fn take(
+        &mut self,
+        message: &LogMessage,
+        correlator: &mut Correlator,
+        facts: &mut Facts,
+        report: &mut Report,
+    ) -> Taken {
+        if let Some(received) = message.received_at {
+            self.log_time = self.log_time.max(received);
+        }
+        let taken = match message.subject.as_deref() {
+            Some(CONTROL_TICK) => Taken::Noted,
+            Some(CONTROL_RULES) => match read_rules(message) {
+                Ok(rules) => Taken::Rules(Box::new(rules)),
+                Err(reject) => {
+                    self.bury(message, Position::new(message.seq, 0), &reject, &message.body, None, report);
+                    Taken::Noted
+                }
+            },
+            Some(subject) if subject.starts_with("control.") => {
+                self.take_command(subject, message, facts, report);
+                Taken::Noted
+            }
+            _ => {
+                self.take_events(message, correlator, facts, report);
+                Taken::Noted
+            }
+        };
+        facts.times.push((message.seq, self.log_time));
+        taken
+    }
+
+    fn take_command(&mut self, subject: &str, message: &LogMessage, facts: &mut Facts, report: &mut Report) {
+        let position = Position::new(message.seq, 0);
+        let read = || -> Result<CommandAt, Reject> {
+            let tenant = tenant_of_command(subject)
+                .ok_or_else(|| Reject::new(Reason::BadSubject, format!("subject {subject:?} takes no command")))?;
+            let bad = |detail: String| Reject::new(Reason::BadCommand, detail);
+            let command: IncidentCommand =
+                serde_json::from_slice(&message.body).map_err(|error| bad(format!("not a command: {error}")))?;
+            let asked = command.asked().map_err(bad)?;
+            Ok(CommandAt { position, tenant, command, asked })
+        };
+        match read() {
+            Ok(command) => facts.commands.push(command),
+            Err(reject) => self.bury(message, position, &reject, &message.body, None, report),
+        }
+    }
+
+    fn take_events(
+        &mut self,
+        message: &LogMessage,
+        correlator: &mut Correlator,
+        facts: &mut Facts,
+        report: &mut Report,
+    ) {
+        let whole = Position::new(message.seq, 0);
+        let known = match &message.subject {
+            None => None,
+            Some(subject) => match self.known(subject) {
+                Ok(known) => Some(known),
+                Err(reject) => return self.bury(message, whole, &reject, &message.body, None, report),
+            },
+        };
+        let source = known.as_ref().map(|known| Arc::clone(&known.source));
+        if let Some(encoding) = &message.content_encoding {
+            let detail = format!("Content-Encoding {encoding:?}: events are taken uncompressed");
+            let reject = Reject::new(Reason::Undecodable, detail);
+            return self.bury(message, whole, &reject, &message.body, source.as_ref(), report);
+        }
+        let split = Form::of(message.content_type.as_deref())
+            .and_then(|form| wire::split(&message.body, form).map(|events| (form, events)));
+        let (form, events) = match split {
+            Ok(split) => split,
+            Err(reject) => return self.bury(message, whole, &reject, &message.body, source.as_ref(), report),
+        };
+        for (index, raw) in events.into_iter().enumerate() {
+            let position = Position::new(message.seq, index as u32);
+            let taken = wire::decode(raw, form)
+                .and_then(|tree| self.take_event(tree, raw, known.as_ref(), message, position, correlator, facts, report));
+            if let Err(reject) = taken {
+                self.bury(message, position, &reject, raw, source.as_ref(), report);
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one event, its place, and where its facts go")]
+    fn take_event(
+        &mut self,
+        tree: Value<'_>,
+        raw: &[u8],
+        known: Option<&Known>,
+        message: &LogMessage,
+        position: Position,
+        correlator: &mut Correlator,
+        facts: &mut Facts,
+        report: &mut Report,
+    ) -> Result<(), Reject> {
+        let own;
+        let known = match known {
+            Some(known) => known,
+            None => {
+                own = Known::new(subject_of(&tree)?);
+                &own
+            }
+        };
+        let rules = Arc::clone(correlator.rules());
+        let mut event = to_event(tree, raw, &known.subject, self.log_time, &rules.settings.sources)?;
+        if message.received_at.is_none() {
+            self.follow_event_time(&mut event)?;
+        }
+        let tally = report.source(&known.source);
+        tally.events += 1;
+        tally.suspect += u64::from(event.time_source == TimeSource::Suspect);
+        let before = facts.hits.len();
+        correlator.detect(&event, &known.tenant, position, &mut facts.hits);
+        if facts.hits.len() > before {
+            report.origins.push((position, Arc::clone(&known.source)));
+        }
+        Ok(())
+    }
+
+    /// A file has no clock but its events: log time is the newest event time so far.
+    fn follow_event_time(&mut self, event: &mut Event<'_>) -> Result<(), Reject> {
+        match event.time_source {
+            TimeSource::Received if self.log_time == EventTime::MIN => {
+                Err(Reject::new(Reason::BadTime, "no time of its own, and nothing before it in the file to take one from"))
+            }
+            TimeSource::Received => Ok(()),
+            TimeSource::Producer | TimeSource::Suspect => {
+                self.log_time = self.log_time.max(event.occurred_at);
+                event.received_at = self.log_time;
+                event.time_source = TimeSource::Producer;
+                Ok(())
+            }
+        }
+    }
+
+    fn known(&mut self, subject: &str) -> Result<Known, Reject> {
+        if let Some(known) = self.subjects.get(subject) {
+            return Ok(known.clone());
+        }
+        let known = Known::new(EventSubject::parse(subject)?);
+        if self.subjects.len() < SUBJECTS_KEPT_MAX {
+            self.subjects.insert(subject.to_owned(), known.clone());
+        }
+        Ok(known)
+    }
+
+    fn bury(
+        &self,
+        message: &LogMessage,
+        position: Position,
+        reject: &Reject,
+        body: &[u8],
+        source: Option<&Arc<str>>,
+        report: &mut Report,
+    ) {
+        let subject = message.subject.as_deref().unwrap_or("events");
+        let source = source.cloned().unwrap_or_else(|| Arc::from("unknown"));
+        *report.source(&source).dead.entry(reject.reason).or_default() += 1;
+        let content_type = message.content_type.as_deref();
+        report.dead.push(DeadLetter::new(subject, position, reject, content_type, body));
+    }
+}
+
+/// An event of a file says itself whose it is and who reports it.
+fn subject_of(tree: &Value<'_>) -> Result<EventSubject, Reject> {
+    let text = |name| tree.get(name).and_then(Value::as_str).map(str::to_owned);
+    let source = text("source").filter(|source| !source.is_empty());
+    let source = source.ok_or_else(|| {
+        Reject::new(Reason::MissingField, "`source` is missing: in a file every event must say who reports it")
+    })?;
+    Ok(EventSubject { tenant: text("tenant").unwrap_or_else(|| DEFAULT_TENANT.to_owned()), source })
+}
+
+/// Reads the rules that a message puts in force.
+///
+/// # Errors
+/// When the body is no rules message.
+pub fn read_rules(message: &LogMessage) -> Result<RulesMessage, Reject> {
+    let bad = |detail: String| Reject::new(Reason::BadCommand, detail);
+    let body = match message.content_encoding.as_deref() {
+        None => message.body.to_vec(),
+        Some("zstd") => {
+            let reader = zstd::Decoder::new(&message.body[..]).map_err(|error| bad(format!("not zstd: {error}")))?;
+            let mut body = Vec::new();
+            let read = reader.take(RULES_BYTES_MAX).read_to_end(&mut body);
+            read.map_err(|error| bad(format!("not zstd: {error}")))?;
+            body
+        }
+        Some(other) => return Err(bad(format!("Content-Encoding {other:?}: use zstd or none"))),
+    };
+    serde_json::from_slice(&body).map_err(|error| bad(format!("not a rules message: {error}")))
+}

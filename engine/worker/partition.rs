@@ -1,0 +1,284 @@
+//! One share of the keys, worked through in input order.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use sightline_core::correlate::{Effect, KeyState, Now, Refusal, Verdict};
+use sightline_core::hit::{Hit, RuleIndex};
+use sightline_core::rule::RuleSet;
+use sightline_schemas::control::{Asked, IncidentCommand};
+use sightline_schemas::{Change, EventTime, IncidentId, Position};
+
+use crate::state::table::{Live, StateKey, StateTable};
+
+/// Where an effect stands among all effects: by input position first, and the same whatever the number of partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Order {
+    /// The input position that brought it about.
+    pub position: Position,
+    /// What came due by log time goes before what the message itself brings.
+    pub phase: Phase,
+    /// Rules on events before rules on their completions.
+    pub stratum: u8,
+    /// Of the hit or command at this position.
+    pub item: u32,
+    /// Of the effect among those of the same cause.
+    pub effect: u32,
+}
+
+/// Why an effect came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Log time reached it. Ordered among themselves by time and key.
+    Due(EventTime, StateKey),
+    /// The message itself.
+    Message,
+}
+
+/// The log time of every message of a batch, in order.
+pub type Times = [(u64, EventTime)];
+
+/// A hit, or a command, and its place in the batch.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// Its ordinal at its position, the same whatever the partitions.
+    pub item: u32,
+    /// The state it belongs to.
+    pub key: StateKey,
+    /// The hit.
+    pub hit: Hit,
+}
+
+/// A command and its place.
+#[derive(Clone, Debug)]
+pub struct CommandAt {
+    /// Where it stands in the input log.
+    pub position: Position,
+    /// Whose incident it may concern.
+    pub tenant: String,
+    /// The command.
+    pub command: IncidentCommand,
+    /// What it asks for.
+    pub asked: Asked,
+}
+
+/// What one pass brought about.
+#[derive(Debug, Default)]
+pub struct Brought {
+    /// Effects and their places, in order.
+    pub effects: Vec<(Order, Effect)>,
+    /// What became of hits: position and verdict.
+    pub verdicts: Vec<(Position, RuleIndex, Verdict)>,
+    /// What became of commands that concern a key of this partition, by their index.
+    pub commands: Vec<(usize, Result<(), Refusal>)>,
+}
+
+/// One share of the keys.
+#[derive(Debug, Default)]
+pub struct Partition {
+    /// By stratum: what must be said when log time reaches it.
+    due: Vec<BTreeSet<(EventTime, StateKey)>>,
+    /// Which key an incident belongs to.
+    incidents: HashMap<IncidentId, StateKey>,
+    /// Keys that changed since they were last written down.
+    dirty: Vec<StateKey>,
+}
+
+impl Partition {
+    /// Takes in a state that was written down.
+    pub fn adopt(&mut self, key: StateKey, state: &KeyState, stratum: u8) {
+        for incident in state.incidents() {
+            self.incidents.insert(incident.id, key);
+            self.incidents.extend(incident.former.iter().map(|id| (*id, key)));
+        }
+        if let Some(due) = state.due() {
+            self.due_of(stratum).insert((due, key));
+        }
+    }
+
+    /// Lets go of a state that is forgotten.
+    pub fn release(&mut self, key: StateKey, state: &KeyState) {
+        for incident in state.incidents() {
+            for id in incident.former.iter().chain([&incident.id]) {
+                self.incidents.remove(id);
+            }
+        }
+        for due in &mut self.due {
+            if let Some(at) = state.due() {
+                due.remove(&(at, key));
+            }
+        }
+        self.dirty.push(key);
+    }
+
+    /// The keys that changed since this was last asked.
+    pub fn take_dirty(&mut self) -> Vec<StateKey> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Puts back keys that are not written down yet.
+    pub fn put_back_dirty(&mut self, keys: Vec<StateKey>) {
+        self.dirty.extend(keys);
+    }
+
+    /// The earliest log time at which something must be said.
+    pub fn next_due(&self) -> Option<EventTime> {
+        self.due.iter().filter_map(|due| due.first().map(|(at, _)| *at)).min()
+    }
+
+    fn due_of(&mut self, stratum: u8) -> &mut BTreeSet<(EventTime, StateKey)> {
+        let at = usize::from(stratum);
+        if self.due.len() <= at {
+            self.due.resize_with(at + 1, BTreeSet::new);
+        }
+        &mut self.due[at]
+    }
+
+    /// Works through the hits and commands of one stratum of a batch.
+    ///
+    /// `hits` are this partition's, in input order; `commands` are everyone's, in input order.
+    pub fn pass(
+        &mut self,
+        stratum: u8,
+        rules: &RuleSet,
+        table: &StateTable,
+        times: &Times,
+        hits: &[Routed],
+        commands: &[CommandAt],
+    ) -> Brought {
+        let mut pass = Pass { partition: self, stratum, rules, table, times, brought: Brought::default() };
+        let mut commands = commands.iter().enumerate().peekable();
+        let mut at_message = 0;
+        for routed in hits {
+            while let Some((index, command)) = commands.next_if(|(_, command)| command.position < routed.hit.position) {
+                at_message = pass.advance(at_message, command.position.seq);
+                pass.command(index, command, times[at_message].1);
+            }
+            at_message = pass.advance(at_message, routed.hit.position.seq);
+            pass.hit(routed, times[at_message].1);
+        }
+        for (index, command) in commands {
+            at_message = pass.advance(at_message, command.position.seq);
+            pass.command(index, command, times[at_message].1);
+        }
+        if let Some((last, _)) = times.last() {
+            pass.advance(at_message, *last);
+        }
+        pass.brought
+    }
+}
+
+struct Pass<'p> {
+    partition: &'p mut Partition,
+    stratum: u8,
+    rules: &'p RuleSet,
+    table: &'p StateTable,
+    times: &'p Times,
+    brought: Brought,
+}
+
+impl Pass<'_> {
+    /// Moves log time on to message `seq`, saying what comes due on the way. Gives the message's index.
+    ///
+    /// What is due is said by the first message at or after that time, wherever batches begin and end.
+    fn advance(&mut self, from: usize, seq: u64) -> usize {
+        let to = from + self.times[from..].partition_point(|(known, _)| *known < seq);
+        let until = self.times[to].1;
+        while let Some((due, key)) = self.partition.due_of(self.stratum).first().copied().filter(|(at, _)| *at <= until) {
+            self.partition.due_of(self.stratum).remove(&(due, key));
+            let message = from + self.times[from..=to].partition_point(|(_, time)| *time < due);
+            let (seq, log_time) = self.times[message];
+            let position = Position::new(seq, 0);
+            let now = Now { rules: self.rules, log_time, position };
+            let mut effects = Vec::new();
+            let next_due = self.table.with_existing(key, |live| {
+                live.state.say_due(now, &mut effects);
+                mark(live, key, &mut self.partition.dirty);
+                live.state.due()
+            });
+            self.settle(key, None, next_due.flatten(), position, Phase::Due(due, key), 0, effects);
+        }
+        to
+    }
+
+    fn hit(&mut self, routed: &Routed, log_time: EventTime) {
+        let hit = &routed.hit;
+        let unit = self.rules.unit_of(hit.rule);
+        let now = Now { rules: self.rules, log_time, position: hit.position };
+        let mut effects = Vec::new();
+        let fresh = || KeyState::new(Arc::clone(&hit.tenant), unit, hit.key.clone(), self.rules);
+        let (verdict, due_before, due_after) = self.table.with(routed.key, fresh, |live| {
+            let before = live.state.due();
+            let verdict = live.state.hit(unit, hit, now, &mut effects);
+            mark(live, routed.key, &mut self.partition.dirty);
+            (verdict, before, live.state.due())
+        });
+        self.brought.verdicts.push((hit.position, hit.rule, verdict));
+        self.settle(routed.key, due_before, due_after, hit.position, Phase::Message, routed.item, effects);
+    }
+
+    fn command(&mut self, index: usize, at: &CommandAt, log_time: EventTime) {
+        let Some(key) = self.partition.incidents.get(&at.command.incident).copied() else { return };
+        let now = Now { rules: self.rules, log_time, position: at.position };
+        let mut effects = Vec::new();
+        let stratum = self.stratum;
+        let done = self.table.with_existing(key, |live| {
+            // Somebody else's incident is as good as none, and one of another stratum is for another pass.
+            if live.state.tenant() != at.tenant {
+                return None;
+            }
+            if stratum_of(self.rules, &live.state) != stratum {
+                return None;
+            }
+            let before = live.state.due();
+            let result = live.state.command(&at.command, at.asked, now, &mut effects);
+            mark(live, key, &mut self.partition.dirty);
+            Some((result, before, live.state.due()))
+        });
+        if let Some((result, before, after)) = done.flatten() {
+            self.brought.commands.push((index, result));
+            self.settle(key, before, after, at.position, Phase::Message, 0, effects);
+        }
+    }
+
+    /// Keeps the index of incidents and the list of what comes due in step with a state, and notes its effects.
+    #[expect(clippy::too_many_arguments, reason = "the facts of one change, used in one place each")]
+    fn settle(
+        &mut self,
+        key: StateKey,
+        due_before: Option<EventTime>,
+        due_after: Option<EventTime>,
+        position: Position,
+        phase: Phase,
+        item: u32,
+        effects: Vec<Effect>,
+    ) {
+        if due_before != due_after {
+            let due = self.partition.due_of(self.stratum);
+            due_before.map(|at| due.remove(&(at, key)));
+            due_after.map(|at| due.insert((at, key)));
+        }
+        for (number, effect) in effects.into_iter().enumerate() {
+            if let Effect::Publish(message) = &effect
+                && message.change == Change::Opened
+            {
+                self.partition.incidents.insert(message.incident.id, key);
+            }
+            let order = Order { position, phase, stratum: self.stratum, item, effect: number as u32 };
+            self.brought.effects.push((order, effect));
+        }
+    }
+}
+
+/// The stratum of the rules that a state belongs to; 0 where they are gone.
+pub fn stratum_of(rules: &RuleSet, state: &KeyState) -> u8 {
+    let unit = rules.unit_by_id(state.unit_id());
+    unit.and_then(|unit| unit.rules.first()).map_or(0, |rule| rules.rule(*rule).stratum)
+}
+
+fn mark(live: &mut Live, key: StateKey, dirty: &mut Vec<StateKey>) {
+    if !live.dirty {
+        live.dirty = true;
+        dirty.push(key);
+    }
+}
