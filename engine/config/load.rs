@@ -232,7 +232,7 @@ impl Loader {
                 }
             }
             (_, Kind::Paths) => match sources::list(node) {
-                Ok(value) => self.set(setting, value, origin, ""),
+                Ok(items) => self.set(setting, Value::List(items), origin, ""),
                 Err(wrong) => self.wrong_value(setting, wrong, origin),
             },
             (Content::Scalar(text), _) => self.single(setting, text, origin),

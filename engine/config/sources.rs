@@ -77,13 +77,10 @@ impl Reader<'_> {
                         profile.kind = kind;
                     }
                 }
-                "require" => {
-                    if let Some(Value::List(names)) =
-                        list(value).map_err(|wrong| self.list_wrong(value, wrong)).ok()
-                    {
-                        profile.require = names;
-                    }
-                }
+                "require" => match list(value) {
+                    Ok(names) => profile.require = names,
+                    Err(wrong) => self.list_wrong(value, wrong),
+                },
                 _ => {
                     let help = match nearest(key, FIELDS) {
                         Some(name) => format!("did you mean `{name}`?"),
@@ -122,7 +119,7 @@ impl Reader<'_> {
 }
 
 /// Reads a list of texts.
-pub(super) fn list(node: &Node) -> Result<Value, Wrong> {
+pub(super) fn list(node: &Node) -> Result<Vec<String>, Wrong> {
     let help = "expected a list of texts such as [one, two]";
     let Content::List(items) = &node.content else {
         return Err(Wrong::new(format!("found {} where a list belongs", node.content.noun()), help));
@@ -135,5 +132,5 @@ pub(super) fn list(node: &Node) -> Result<Value, Wrong> {
             other => return Err(Wrong::new(format!("{} in a list of texts", other.noun()), help)),
         }
     }
-    Ok(Value::List(texts))
+    Ok(texts)
 }
