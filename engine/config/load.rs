@@ -115,7 +115,8 @@ impl Loader {
         let root = match yaml::parse(text) {
             Ok(root) => root,
             Err(error) => {
-                let help = "the file is one YAML map of sections; `sightline config template` prints one";
+                let help = "the file is one YAML map of sections, as `sightline config template` prints it; \
+                            put a text with special characters in quotes";
                 return self.wrong(Wrong::new(error.message, help), Origin::file(name, error.at));
             }
         };

@@ -201,3 +201,29 @@ fn two_ways_to_log_in_are_refused() {
     assert!(told.contains("nats.creds_file and nats.token are two ways to log in"), "{told}");
     assert!(told.contains("nats.tls_cert without nats.tls_key"), "{told}");
 }
+
+#[test]
+fn no_mistake_in_yaml_shows_a_secret() {
+    for written in [
+        "*hunter2",
+        "!hunter2 x",
+        "!!int hunter2",
+        "@hunter2",
+        "%hunter2",
+        "&hunter2",
+        "'hunter2",
+        "{hunter2",
+        "|hunter2",
+        "? hunter2",
+        "hunter2: x",
+        "hunter2\n\tx: 1",
+        "hunter2\n--- \na: b",
+        "\"\\hunter2\"",
+        "!!binary hunter2",
+        "<<: *hunter2",
+    ] {
+        let file = format!("log: {{level: loud}}\nnats:\n  user: me\n  password: {written}\n");
+        let told = load(&file, &[], &[]).expect_err("wrong in one way or another");
+        assert!(!told.to_string().contains("hunter2") && !format!("{told:?}").contains("hunter2"), "{told}");
+    }
+}

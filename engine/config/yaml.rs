@@ -67,6 +67,8 @@ pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
             // The place is printed by us, once.
             let message = message.find(" at line ").map_or(message, |end| &message[..end]);
             let message = message.strip_prefix("error: ").unwrap_or(message);
+            // What follows is advice for callers of the reader.
+            let message = message.split_once("; use ").map_or(message, |(message, _)| message);
             Err(YamlError { at, message: message.to_owned() })
         }
     }
