@@ -61,6 +61,12 @@ impl Config {
     }
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Loader::default().rest(std::iter::empty(), &[]).expect("the defaults in the table are valid").config
+    }
+}
+
 /// This process's environment, for [`Config::load`]. Unlike `std::env::vars` it does not panic where a variable of
 /// some other program is not UTF-8.
 pub fn environment() -> impl Iterator<Item = (String, String)> {

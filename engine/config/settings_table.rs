@@ -222,7 +222,9 @@ pub static SETTINGS: [Setting; 37] = [
         "engine.sources",
         Kind::Sources,
         "{}",
-        "What events of a source are when they do not say: `name: {class: event, kind: event, severity: info, require: [host_id]}`.\nWhat is left out stays as it ships.",
+        "What events of a source are when they do not say:\n\
+         `name: {class: event, kind: event, severity: info, require: [host_id]}`.\n\
+         What is left out stays as it ships.",
     ),
     setting(
         "worker.partitions",

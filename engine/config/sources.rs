@@ -61,19 +61,19 @@ impl Reader<'_> {
             match key.as_str() {
                 "class" => {
                     let all = "event, alert, finding, indicator, anomaly, report or note";
-                    if let Some(class) = self.word(key, value, Class::parse, all) {
+                    if let Some(class) = self.word(source, key, value, Class::parse, all) {
                         profile.class = class;
                     }
                 }
                 "severity" => {
                     let all = "info, low, medium, high or critical";
-                    if let Some(severity) = self.word(key, value, Severity::parse, all) {
+                    if let Some(severity) = self.word(source, key, value, Severity::parse, all) {
                         profile.severity = severity;
                     }
                 }
                 "kind" => {
-                    let kind = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
-                    if let Some(kind) = self.word(key, value, kind, "a text") {
+                    let text = |text: &str| (!text.trim().is_empty()).then(|| text.to_owned());
+                    if let Some(kind) = self.word(source, key, value, text, "a text") {
                         profile.kind = kind;
                     }
                 }
@@ -96,6 +96,7 @@ impl Reader<'_> {
 
     fn word<T>(
         &mut self,
+        source: &str,
         key: &str,
         node: &Node,
         parse: impl Fn(&str) -> Option<T>,
@@ -104,11 +105,11 @@ impl Reader<'_> {
         let found = match &node.content {
             Content::Scalar(text) => match parse(text) {
                 Some(value) => return Some(value),
-                None => quoted(text),
+                None => format!("{} is not known", quoted(text)),
             },
-            other => other.noun().to_owned(),
+            other => format!("found {}", other.noun()),
         };
-        self.wrong(node.at, format!("{key} is {found}"), expected);
+        self.wrong(node.at, format!("{key} of source {}: {found}", quoted(source)), expected);
         None
     }
 

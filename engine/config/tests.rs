@@ -22,7 +22,7 @@ fn errors(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
 
 #[test]
 fn defaults_are_the_engines_own() {
-    let config = load("", &[], &[]).expect("defaults are valid").config;
+    let config = Config::default();
     assert_eq!(config.engine.settings(), EngineSettings::default());
     assert_eq!(config.nats.url, "nats://127.0.0.1:4222");
     assert_eq!(config.streams.events_max_bytes, 8 << 30);
@@ -91,7 +91,7 @@ log:
         "error: unknown setting `ulr`\n  --> sightline.yaml:2:3\n  = help: did you mean `nats.url`?",
         "error: engine.lateness: `300` has no unit\n  --> sightline.yaml:4:13\n  = help: write 300s",
         "error: engine.coalesce: `5 minits` is no duration\n  --> sightline.yaml:5:13\n  = help: expected a duration",
-        "error: severity is `hgih`\n  --> sightline.yaml:7:21\n  = help: expected info, low, medium",
+        "error: severity of source `edr`: `hgih` is not known\n  --> sightline.yaml:7:21\n  = help: expected info, low, medium",
         "error: unknown field `clas` of source `edr`\n  --> sightline.yaml:7:27\n  = help: did you mean `class`?",
         "error: worker.partitions: `65` is out of range\n  --> sightline.yaml:9:15\n  = help: expected a whole number from 1 to 64",
         "error: worker.batch_messages: found a list\n  --> sightline.yaml:10:19",
