@@ -7,7 +7,7 @@
 //! | `/metrics` | Prometheus' text format |
 //! | `/state` | what the worker holds, as JSON |
 //!
-//! It reads and changes nothing. [`readiness`] is what the worker sets, `server` is what answers.
+//! It reads and changes nothing. [`Readiness`] is what the worker sets, [`serve`] answers.
 
 mod readiness;
 mod server;
