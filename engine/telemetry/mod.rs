@@ -1,1 +1,4 @@
-//! .
+//! What the engine says about itself: [`metrics`] in numbers, [`logging`] in lines.
+
+pub mod logging;
+pub mod metrics;

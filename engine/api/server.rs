@@ -1,0 +1,232 @@
+//! The HTTP server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::readiness::{NotReady, Readiness};
+use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
+
+/// What the worker tells of its state, for `/state`.
+pub trait Inspect: Send + Sync {
+    /// The state, as JSON. Called on a thread that may block, for each request.
+    fn state(&self) -> serde_json::Value;
+}
+
+/// Why the server could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The address can be reached from other machines.
+    #[error(
+        "api.listen {0} can be reached from other machines, and authentication is not configured: \
+         listen on 127.0.0.1 or [::1], and put a proxy with TLS and authentication before it"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address cannot be had.
+    #[error("cannot listen on {listen} (api.listen): {source}")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+#[derive(Clone)]
+struct Shared {
+    metrics: Metrics,
+    readiness: Readiness,
+    inspect: Arc<dyn Inspect>,
+}
+
+/// Begins to serve on `listen`, in a task of its own, until `shutdown` says `true` or its sender is gone. Gives the
+/// address that it listens on: port 0 becomes a free one.
+///
+/// # Errors
+/// When `listen` is not a loopback address, or cannot be had.
+pub async fn serve(
+    listen: SocketAddr,
+    metrics: Metrics,
+    readiness: Readiness,
+    inspect: Arc<dyn Inspect>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<SocketAddr, ApiError> {
+    if !listen.ip().is_loopback() {
+        return Err(ApiError::NotLoopback(listen));
+    }
+    let failed = |source| ApiError::Bind { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let routes = routes(Shared { metrics, readiness, inspect });
+    tokio::spawn(async move {
+        let stop = async move {
+            // An error means that the sender is gone: the engine is too.
+            let _ = shutdown.wait_for(|stop| *stop).await;
+        };
+        // Requests that are being answered are answered; connections that wait for one more are closed.
+        match axum::serve(listener, routes).with_graceful_shutdown(stop).await {
+            Ok(()) => tracing::debug!(listen = %bound, "api stopped"),
+            Err(error) => tracing::error!(listen = %bound, %error, "api failed"),
+        }
+    });
+    tracing::info!(listen = %bound, "api listening");
+    Ok(bound)
+}
+
+fn routes(shared: Shared) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/state", get(state))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "try /healthz, /readyz, /metrics or /state\n") })
+        .with_state(shared)
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    let reasons: Vec<&str> = shared.readiness.reasons().into_iter().map(NotReady::as_str).collect();
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+}
+
+async fn metrics(State(shared): State<Shared>) -> Response {
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.metrics.render()).into_response()
+}
+
+async fn state(State(shared): State<Shared>) -> Response {
+    // The state may stand behind a lock of the worker: nobody else's answer should wait for it.
+    match tokio::task::spawn_blocking(move || shared.inspect.state()).await {
+        Ok(state) => Json(state).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "inspection failed");
+            (StatusCode::INTERNAL_SERVER_ERROR, "inspection failed; the log says why\n").into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    struct Keys(u64);
+
+    impl Inspect for Keys {
+        fn state(&self) -> serde_json::Value {
+            assert!(self.0 > 0, "a worker that cannot tell");
+            json!({ "keys": self.0 })
+        }
+    }
+
+    struct Running {
+        address: SocketAddr,
+        metrics: Metrics,
+        readiness: Readiness,
+        stop: watch::Sender<bool>,
+    }
+
+    async fn start(keys: u64) -> Running {
+        let (metrics, readiness) = (Metrics::new(), Readiness::new());
+        let (stop, stopped) = watch::channel(false);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = serve(any, metrics.clone(), readiness.clone(), Arc::new(Keys(keys)), stopped)
+            .await
+            .expect("a free port");
+        Running { address, metrics, readiness, stop }
+    }
+
+    /// Status line and body.
+    async fn ask(address: SocketAddr, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head.to_owned(), body.to_owned())
+    }
+
+    async fn check(address: SocketAddr, path: &str, status: &str, body_has: &str) {
+        let (head, body) = ask(address, path).await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
+        assert!(body.contains(body_has), "{path}: {body}");
+    }
+
+    #[tokio::test]
+    async fn every_path_answers() {
+        let running = start(3).await;
+        running.metrics.reconnected();
+        check(running.address, "/healthz", "200", "ok").await;
+        check(running.address, "/metrics", "200", "sightline_reconnects_total 1").await;
+        check(running.address, "/state", "200", "{\"keys\":3}").await;
+        check(running.address, "/", "404", "/readyz").await;
+        let (head, _) = ask(running.address, "/metrics").await;
+        assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn readiness_names_its_reasons() {
+        let running = start(1).await;
+        running.readiness.set(NotReady::CheckpointFailing);
+        let reasons = "{\"ready\":false,\"reasons\":[\"recovering\",\"checkpoint_failing\"]}";
+        check(running.address, "/readyz", "503", reasons).await;
+        running.readiness.clear(NotReady::Recovering);
+        running.readiness.clear(NotReady::CheckpointFailing);
+        check(running.address, "/readyz", "200", "{\"ready\":true,\"reasons\":[]}").await;
+    }
+
+    #[tokio::test]
+    async fn a_failed_inspection_stops_nothing_else() {
+        let running = start(0).await;
+        check(running.address, "/state", "500", "inspection failed").await;
+        check(running.address, "/healthz", "200", "ok").await;
+    }
+
+    #[tokio::test]
+    async fn it_stops_when_told_even_with_an_idle_connection() {
+        let running = start(1).await;
+        let mut idle = TcpStream::connect(running.address).await.expect("it listens");
+        idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+        let mut answer = [0; 512];
+        assert!(idle.read(&mut answer).await.expect("answered") > 0);
+        running.stop.send(true).expect("it listens for the signal");
+        let closed = async {
+            while idle.read(&mut answer).await.is_ok_and(|bytes| bytes > 0) {}
+            while TcpStream::connect(running.address).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), closed).await.expect("closed");
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_listened_on_is_a_clear_error() {
+        let running = start(1).await;
+        for (listen, expected) in [
+            ("0.0.0.0:0".to_owned(), "authentication is not configured"),
+            ("192.0.2.1:9464".to_owned(), "api.listen 192.0.2.1:9464 can be reached from other machines"),
+            ("[::]:0".to_owned(), "listen on 127.0.0.1"),
+            (running.address.to_string(), "cannot listen on 127.0.0.1:"),
+        ] {
+            let (_stop, stopped) = watch::channel(false);
+            let listen = listen.parse().expect("an address");
+            let told = serve(listen, Metrics::new(), Readiness::new(), Arc::new(Keys(1)), stopped)
+                .await
+                .expect_err("refused")
+                .to_string();
+            assert!(told.contains(expected), "{told}");
+        }
+    }
+}
