@@ -1,0 +1,3 @@
+//! What the integration tests share. Each test binary uses a part of it.
+
+pub mod nats;
