@@ -37,6 +37,12 @@ impl Bus {
         Bus { server, connection, plain }
     }
 
+    /// Kills the server and starts it again. The plain client is a new one: what it sends must not get lost on the way.
+    async fn restart(&mut self) {
+        self.server.restart();
+        self.plain = jetstream::new(async_nats::connect(self.server.url()).await.expect("connected"));
+    }
+
     /// Publishes the events `first..=last`; each body is its number.
     async fn publish(&self, first: u64, last: u64) {
         let mut acks = Vec::new();
@@ -105,7 +111,8 @@ async fn batch(events: &mut JetStreamEvents, max: usize) -> Vec<LogMessage> {
 async fn expect_events(events: &mut JetStreamEvents, first: u64, last: u64, max: usize) {
     let mut next = first;
     while next <= last {
-        for message in batch(events, max).await {
+        let left = usize::try_from(last + 1 - next).expect("small");
+        for message in batch(events, max.min(left)).await {
             assert_eq!((message.seq, number(&message.body)), (next, next));
             assert_eq!(message.subject.as_deref(), Some(SUBJECT));
             assert!(message.received_at.is_some());
@@ -178,18 +185,21 @@ async fn headers_and_appended_messages_are_read_back() {
 #[tokio::test]
 async fn a_consumer_deleted_on_the_server_is_made_anew() {
     let bus = Bus::start().await;
-    bus.publish(1, 20_000).await;
+    bus.publish(1, 30_000).await;
     let mut events = bus.events(1).await;
+    let mut deleted = 0;
+    // Each round is longer than what is on its way when the consumer dies.
     for round in 0..4 {
-        expect_events(&mut events, round * 1_000 + 1, (round + 1) * 1_000, 1_000).await;
+        expect_events(&mut events, round * 7_000 + 1, (round + 1) * 7_000, 1_000).await;
         let stream = bus.stream("EVENTS").await;
         let names: Vec<String> = stream.consumer_names().map(|name| name.expect("a name")).collect().await;
-        assert!(!names.is_empty());
         for name in names {
             stream.delete_consumer(&name).await.expect("deleted");
+            deleted += 1;
         }
     }
-    expect_events(&mut events, 4_001, 20_000, 1_000).await;
+    assert!(deleted >= 3, "{deleted}");
+    expect_events(&mut events, 28_001, 30_000, 1_000).await;
     assert!(batch(&mut events, 1).await.is_empty());
 }
 
@@ -199,11 +209,11 @@ async fn a_server_killed_while_events_are_read_costs_none() {
     bus.publish(1, 20_000).await;
     let mut events = bus.events(1).await;
     expect_events(&mut events, 1, 3_000, 500).await;
-    bus.server.restart();
+    bus.restart().await;
     expect_events(&mut events, 3_001, 20_000, 500).await;
     // Also when it waits for what is not there yet.
     assert!(batch(&mut events, 1).await.is_empty());
-    bus.server.restart();
+    bus.restart().await;
     bus.publish(20_001, 20_100).await;
     expect_events(&mut events, 20_001, 20_100, 500).await;
 }
@@ -332,7 +342,7 @@ async fn the_second_of_two_writers_is_fenced() {
     first.publish(range(1, 10)).await.expect("sent");
     first.flush().await.expect("stored");
     // Also on a stream that was empty when both opened it.
-    let error = match second.publish(range(100, 105)).await {
+    let error = match second.publish(range(20_000, 20_005)).await {
         Ok(()) => second.flush().await.expect_err("fenced"),
         Err(error) => error,
     };
@@ -345,7 +355,7 @@ async fn the_second_of_two_writers_is_fenced() {
     assert_eq!(fenced, 1, "{results:?}");
     let stored = bus.stored_outputs().await;
     assert_eq!(stored.len(), stored.iter().collect::<BTreeSet<_>>().len());
-    assert!(stored.is_sorted() && !stored.contains(&100));
+    assert!(stored.is_sorted() && !stored.contains(&20_000));
 }
 
 #[tokio::test]
@@ -355,7 +365,7 @@ async fn a_server_killed_while_outputs_are_under_way_loses_and_doubles_none() {
     for round in 0..5 {
         outputs.publish(range(round * 3_000 + 1, (round + 1) * 3_000)).await.expect("sent");
         // Some are stored, some on their way, some not yet sent.
-        bus.server.restart();
+        bus.restart().await;
     }
     outputs.flush().await.expect("stored");
     assert_eq!(bus.stored_outputs().await, (1..=15_000).collect::<Vec<_>>());
@@ -459,13 +469,12 @@ async fn setting_up_twice_changes_nothing_and_deletes_nothing_unasked() {
     let smaller = StreamSettings { events_max_bytes: 20_000, ..settings.clone() };
     let error = setup(&bus.connection, &smaller, Shrink::Refuse).await.expect_err("refused").to_string();
     assert!(error.contains("EVENTS") && error.contains("20000"), "{error}");
-    let state = |bus: &Bus| bus.stream("EVENTS");
     assert_eq!(bus.stream("EVENTS").await.cached_info().state.messages, 1_000);
 
     let changed = setup(&bus.connection, &smaller, Shrink::Allow).await.expect("set up");
     let expected = format!("max_bytes {} -> 20000", settings.events_max_bytes);
     assert_eq!(outcomes(changed), [Outcome::Changed(vec![expected]), Outcome::Unchanged, Outcome::Unchanged]);
-    assert!(state(&bus).await.cached_info().state.messages < 1_000);
+    assert!(bus.stream("EVENTS").await.cached_info().state.messages < 1_000);
     let grown = setup(&bus.connection, &settings, Shrink::Refuse).await.expect("set up");
     assert!(matches!(&outcomes(grown)[0], Outcome::Changed(_)));
 }
