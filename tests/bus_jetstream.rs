@@ -10,8 +10,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use sightline::bus::jetstream::streams::Outcome;
 use sightline::bus::jetstream::{
-    ConnectSettings, Connection, FirstConnect, InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings,
-    connect, setup,
+    ConnectSettings, Connection, FirstConnect, InFlight, JetStreamEvents, JetStreamOutputs, Shrink,
+    StreamSettings, connect, setup,
 };
 use sightline::bus::{BusError, EventLog, LogMessage, Output, OutputLog, OutputPlace};
 use sightline_schemas::Position;
@@ -30,11 +30,20 @@ struct Bus {
 impl Bus {
     async fn start() -> Self {
         let server = NatsServer::start();
-        let settings = ConnectSettings { url: server.url(), ..ConnectSettings::default() };
+        let settings = ConnectSettings {
+            url: server.url(),
+            ..ConnectSettings::default()
+        };
         let connection = connect(&settings, FirstConnect::OrFail).await.expect("connected");
-        setup(&connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
+        setup(&connection, &StreamSettings::default(), Shrink::Refuse)
+            .await
+            .expect("streams");
         let plain = jetstream::new(async_nats::connect(server.url()).await.expect("connected"));
-        Bus { server, connection, plain }
+        Bus {
+            server,
+            connection,
+            plain,
+        }
     }
 
     /// Kills the server and starts it again. The plain client is a new one: what it sends must not get lost on the way.
@@ -93,7 +102,10 @@ impl Bus {
 }
 
 fn number(body: &[u8]) -> u64 {
-    std::str::from_utf8(body).expect("text").parse().expect("a number")
+    std::str::from_utf8(body)
+        .expect("text")
+        .parse()
+        .expect("a number")
 }
 
 /// The next batch, however often the bus has to be asked.
@@ -134,7 +146,10 @@ async fn reading_error(events: &mut JetStreamEvents) -> BusError {
 
 fn output(number: u64) -> Output {
     Output {
-        place: OutputPlace { position: Position::new(number / 3, 0), ordinal: u32::try_from(number % 3).expect("small") },
+        place: OutputPlace {
+            position: Position::new(number / 3, 0),
+            ordinal: u32::try_from(number % 3).expect("small"),
+        },
         subject: "incidents.default.high.test".to_owned(),
         headers: vec![("Sightline-Test", number.to_string())],
         body: Bytes::from(number.to_string()),
@@ -165,21 +180,45 @@ async fn headers_and_appended_messages_are_read_back() {
     let bus = Bus::start().await;
     let mut events = bus.events(1).await;
     assert!(events.last_on("control.rules").await.expect("answered").is_none());
-    let headers = [("Content-Type", "application/json".to_owned()), ("Content-Encoding", "zstd".to_owned())];
+    let headers = [
+        ("Content-Type", "application/json".to_owned()),
+        ("Content-Encoding", "zstd".to_owned()),
+    ];
     for number in 1..=3_u64 {
         let body = Bytes::from(number.to_string());
-        assert_eq!(events.append("control.rules", &headers, body).await.expect("stored"), number);
+        assert_eq!(
+            events
+                .append("control.rules", &headers, body)
+                .await
+                .expect("stored"),
+            number
+        );
     }
     let read = batch(&mut events, 1).await;
     assert_eq!(read[0].content_type.as_deref(), Some("application/json"));
     assert_eq!(read[0].content_encoding.as_deref(), Some("zstd"));
-    let first = events.first_on("control.rules").await.expect("answered").expect("stored");
-    let last = events.last_on("control.rules").await.expect("answered").expect("stored");
+    let first = events
+        .first_on("control.rules")
+        .await
+        .expect("answered")
+        .expect("stored");
+    let last = events
+        .last_on("control.rules")
+        .await
+        .expect("answered")
+        .expect("stored");
     assert_eq!((first.seq, last.seq, number(&last.body)), (1, 3, 3));
-    assert_eq!((first.received_at, &first.content_type), (read[0].received_at, &read[0].content_type));
+    assert_eq!(
+        (first.received_at, &first.content_type),
+        (read[0].received_at, &read[0].content_type)
+    );
     let info = events.info().await.expect("answered");
     assert_eq!((info.first_seq, info.last_seq), (1, 3));
-    assert!(info.id.starts_with("EVENTS@2") && info.id.ends_with('Z'), "{}", info.id);
+    assert!(
+        info.id.starts_with("EVENTS@2") && info.id.ends_with('Z'),
+        "{}",
+        info.id
+    );
 }
 
 #[tokio::test]
@@ -192,7 +231,11 @@ async fn a_consumer_deleted_on_the_server_is_made_anew() {
     for round in 0..4 {
         expect_events(&mut events, round * 7_000 + 1, (round + 1) * 7_000, 1_000).await;
         let stream = bus.stream("EVENTS").await;
-        let names: Vec<String> = stream.consumer_names().map(|name| name.expect("a name")).collect().await;
+        let names: Vec<String> = stream
+            .consumer_names()
+            .map(|name| name.expect("a name"))
+            .collect()
+            .await;
         for name in names {
             stream.delete_consumer(&name).await.expect("deleted");
             deleted += 1;
@@ -229,7 +272,16 @@ async fn purged_events_are_a_gap_that_is_named_until_the_reader_goes_on() {
     let mut events = bus.events(101).await;
     for _ in 0..2 {
         let error = reading_error(&mut events).await;
-        assert!(matches!(error, BusError::Gap { first: 101, last: 9_000 }), "{error}");
+        assert!(
+            matches!(
+                error,
+                BusError::Gap {
+                    first: 101,
+                    last: 9_000
+                }
+            ),
+            "{error}"
+        );
     }
     events.seek(9_001).await.expect("positioned");
     expect_events(&mut events, 9_001, 10_000, 100).await;
@@ -240,7 +292,16 @@ async fn purged_events_are_a_gap_that_is_named_until_the_reader_goes_on() {
     let mut events = bus.events(10_002).await;
     stream.purge().await.expect("purged");
     let error = reading_error(&mut events).await;
-    assert!(matches!(error, BusError::Gap { first: 10_002, last: 10_010 }), "{error}");
+    assert!(
+        matches!(
+            error,
+            BusError::Gap {
+                first: 10_002,
+                last: 10_010
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -284,7 +345,9 @@ async fn a_log_that_is_created_anew_is_another_log() {
     events.seek(1).await.expect("positioned");
     expect_events(&mut events, 1, 100, 1_000).await;
     bus.plain.delete_stream("EVENTS").await.expect("deleted");
-    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
+    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse)
+        .await
+        .expect("streams");
     // More than before: the sequence alone would not show it.
     bus.publish(1, 200).await;
     for _ in 0..2 {
@@ -314,7 +377,10 @@ async fn outputs_are_stored_in_order_with_their_place() {
     outputs.flush().await.expect("stored");
     assert_eq!(outputs.poll().await.expect("polled"), 0);
     let last = outputs.open("LOG@1").await.expect("opened").expect("an output");
-    assert_eq!((last.seq, last.log.as_str(), number(&last.body)), (10_000, "LOG@1", 10_000));
+    assert_eq!(
+        (last.seq, last.log.as_str(), number(&last.body)),
+        (10_000, "LOG@1", 10_000)
+    );
     assert_eq!(last.place, output(10_000).place);
     assert_eq!(bus.stored_outputs().await, (1..=10_000).collect::<Vec<_>>());
     outputs.publish(range(10_001, 10_001)).await.expect("sent");
@@ -326,12 +392,24 @@ async fn outputs_are_stored_in_order_with_their_place() {
 #[tokio::test]
 async fn a_newest_output_of_somebody_else_has_no_place() {
     let bus = Bus::start().await;
-    bus.plain.publish("incidents.x.y.z", "strange".into()).await.expect("sent").await.expect("stored");
+    bus.plain
+        .publish("incidents.x.y.z", "strange".into())
+        .await
+        .expect("sent")
+        .await
+        .expect("stored");
     let mut outputs = JetStreamOutputs::new(bus.connection.clone(), "INCIDENTS", InFlight::default());
     let last = outputs.open("LOG@1").await.expect("opened").expect("an output");
-    assert_eq!((last.seq, last.log.as_str(), last.place), (1, "", OutputPlace::default()));
+    assert_eq!(
+        (last.seq, last.log.as_str(), last.place),
+        (1, "", OutputPlace::default())
+    );
     bus.stream("INCIDENTS").await.purge().await.expect("purged");
-    let last = outputs.open("LOG@1").await.expect("opened").expect("an output once was there");
+    let last = outputs
+        .open("LOG@1")
+        .await
+        .expect("opened")
+        .expect("an output once was there");
     assert_eq!((last.seq, last.log.as_str(), last.body.len()), (1, "", 0));
 }
 
@@ -351,7 +429,10 @@ async fn the_second_of_two_writers_is_fenced() {
     third.publish(range(11, 5_000)).await.expect("sent");
     let _ = fourth.publish(range(6_000, 6_010)).await;
     let results = [third.flush().await, fourth.flush().await];
-    let fenced = results.iter().filter(|result| matches!(result, Err(BusError::Fenced(_)))).count();
+    let fenced = results
+        .iter()
+        .filter(|result| matches!(result, Err(BusError::Fenced(_))))
+        .count();
     assert_eq!(fenced, 1, "{results:?}");
     let stored = bus.stored_outputs().await;
     assert_eq!(stored.len(), stored.iter().collect::<BTreeSet<_>>().len());
@@ -363,7 +444,10 @@ async fn a_server_killed_while_outputs_are_under_way_loses_and_doubles_none() {
     let mut bus = Bus::start().await;
     let mut outputs = bus.outputs().await;
     for round in 0..5 {
-        outputs.publish(range(round * 3_000 + 1, (round + 1) * 3_000)).await.expect("sent");
+        outputs
+            .publish(range(round * 3_000 + 1, (round + 1) * 3_000))
+            .await
+            .expect("sent");
         // Some are stored, some on their way, some not yet sent.
         bus.restart().await;
     }
@@ -395,7 +479,10 @@ async fn full_stream(limit: impl FnOnce(&mut jetstream::stream::Config)) {
     let mut outputs = bus.outputs().await;
     let publishing = tokio::spawn(async move {
         for round in 0..10 {
-            outputs.publish(range(round * 100 + 1, (round + 1) * 100)).await.expect("sent");
+            outputs
+                .publish(range(round * 100 + 1, (round + 1) * 100))
+                .await
+                .expect("sent");
         }
         outputs.flush().await.expect("stored");
     });
@@ -436,8 +523,15 @@ async fn an_output_larger_than_the_server_takes_is_named() {
     let mut outputs = bus.outputs().await;
     let mut large = output(1);
     large.body = Bytes::from(vec![b'x'; 1 << 20]);
-    let error = outputs.publish(vec![large]).await.expect_err("too large").to_string();
-    assert!(error.contains("1048576") && error.contains("max_payload"), "{error}");
+    let error = outputs
+        .publish(vec![large])
+        .await
+        .expect_err("too large")
+        .to_string();
+    assert!(
+        error.contains("1048576") && error.contains("max_payload"),
+        "{error}"
+    );
     outputs.publish(range(1, 1)).await.expect("sent");
     outputs.flush().await.expect("stored");
 }
@@ -449,7 +543,9 @@ async fn an_output_stream_that_lost_acknowledged_messages_stops_the_writer() {
     outputs.publish(range(1, 10)).await.expect("sent");
     outputs.flush().await.expect("stored");
     bus.plain.delete_stream("INCIDENTS").await.expect("deleted");
-    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
+    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse)
+        .await
+        .expect("streams");
     let _ = outputs.publish(range(11, 20)).await;
     let error = outputs.flush().await.expect_err("lost");
     assert!(matches!(error, BusError::Stop(_)), "{error}");
@@ -460,21 +556,46 @@ async fn setting_up_twice_changes_nothing_and_deletes_nothing_unasked() {
     let bus = Bus::start().await;
     let settings = StreamSettings::default();
     let outcomes = |reports: Vec<sightline::bus::jetstream::streams::StreamReport>| {
-        reports.into_iter().map(|report| report.outcome).collect::<Vec<_>>()
+        reports
+            .into_iter()
+            .map(|report| report.outcome)
+            .collect::<Vec<_>>()
     };
-    let again = setup(&bus.connection, &settings, Shrink::Refuse).await.expect("set up");
-    assert_eq!(outcomes(again), [Outcome::Unchanged, Outcome::Unchanged, Outcome::Unchanged]);
+    let again = setup(&bus.connection, &settings, Shrink::Refuse)
+        .await
+        .expect("set up");
+    assert_eq!(
+        outcomes(again),
+        [Outcome::Unchanged, Outcome::Unchanged, Outcome::Unchanged]
+    );
 
     bus.publish(1, 1_000).await;
-    let smaller = StreamSettings { events_max_bytes: 20_000, ..settings.clone() };
-    let error = setup(&bus.connection, &smaller, Shrink::Refuse).await.expect_err("refused").to_string();
+    let smaller = StreamSettings {
+        events_max_bytes: 20_000,
+        ..settings.clone()
+    };
+    let error = setup(&bus.connection, &smaller, Shrink::Refuse)
+        .await
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("EVENTS") && error.contains("20000"), "{error}");
     assert_eq!(bus.stream("EVENTS").await.cached_info().state.messages, 1_000);
 
-    let changed = setup(&bus.connection, &smaller, Shrink::Allow).await.expect("set up");
+    let changed = setup(&bus.connection, &smaller, Shrink::Allow)
+        .await
+        .expect("set up");
     let expected = format!("max_bytes {} -> 20000", settings.events_max_bytes);
-    assert_eq!(outcomes(changed), [Outcome::Changed(vec![expected]), Outcome::Unchanged, Outcome::Unchanged]);
+    assert_eq!(
+        outcomes(changed),
+        [
+            Outcome::Changed(vec![expected]),
+            Outcome::Unchanged,
+            Outcome::Unchanged
+        ]
+    );
     assert!(bus.stream("EVENTS").await.cached_info().state.messages < 1_000);
-    let grown = setup(&bus.connection, &settings, Shrink::Refuse).await.expect("set up");
+    let grown = setup(&bus.connection, &settings, Shrink::Refuse)
+        .await
+        .expect("set up");
     assert!(matches!(&outcomes(grown)[0], Outcome::Changed(_)));
 }

@@ -42,7 +42,10 @@ pub struct InFlight {
 
 impl Default for InFlight {
     fn default() -> Self {
-        InFlight { messages_max: 4_096, bytes_max: 16 << 20 }
+        InFlight {
+            messages_max: 4_096,
+            bytes_max: 16 << 20,
+        }
     }
 }
 
@@ -97,11 +100,18 @@ struct Trouble {
 impl JetStreamOutputs {
     /// The output log in `stream`. Call [`OutputLog::open`] before anything else.
     pub fn new(connection: Connection, stream: &str, in_flight: InFlight) -> Self {
-        JetStreamOutputs { connection, stream: stream.to_owned(), in_flight, opened: None }
+        JetStreamOutputs {
+            connection,
+            stream: stream.to_owned(),
+            in_flight,
+            opened: None,
+        }
     }
 
     fn opened(&mut self) -> Result<&mut Opened, BusError> {
-        self.opened.as_mut().ok_or_else(|| BusError::Stop(format!("output log {} is not open", self.stream)))
+        self.opened
+            .as_mut()
+            .ok_or_else(|| BusError::Stop(format!("output log {} is not open", self.stream)))
     }
 
     /// Does what can be done now: takes answers in, asks the stream after trouble, sends what may be sent.
@@ -118,7 +128,10 @@ impl JetStreamOutputs {
             let why = self.connection.explain("no acknowledgement came");
             opened.suspect(&self.stream, why);
         }
-        if opened.trouble.as_ref().is_some_and(|trouble| trouble.not_before <= Instant::now())
+        if opened
+            .trouble
+            .as_ref()
+            .is_some_and(|trouble| trouble.not_before <= Instant::now())
             && self.connection.is_connected()
         {
             match opened.resume(&self.connection, &self.stream).await {
@@ -135,7 +148,9 @@ impl JetStreamOutputs {
     fn too_large(&self, output: &Output, log: &str) -> Option<BusError> {
         // As the server counts: the headers as they are written, and the body.
         let line = |name: &str, value: &str| name.len() + value.len() + 4;
-        let ours = line(HEADER_POSITION, &"9".repeat(42)) + line(HEADER_LOG, log) + line("Nats-Expected-Last-Sequence", &"9".repeat(20));
+        let ours = line(HEADER_POSITION, &"9".repeat(42))
+            + line(HEADER_LOG, log)
+            + line("Nats-Expected-Last-Sequence", &"9".repeat(20));
         let given: usize = output.headers.iter().map(|(name, value)| line(name, value)).sum();
         let bytes = "NATS/1.0\r\n\r\n".len() + ours + given + output.body.len();
         let bytes_max = self.connection.client().max_payload();
@@ -155,10 +170,16 @@ impl Opened {
             return;
         }
         // One refusal brings as many as there are messages behind it; the first says why.
-        let news = self.trouble.as_ref().is_none_or(|trouble| trouble.not_before <= Instant::now());
+        let news = self
+            .trouble
+            .as_ref()
+            .is_none_or(|trouble| trouble.not_before <= Instant::now());
         if news {
             tracing::warn!(stream, why, pending = self.pending.len(), acked = self.acked, delay = ?self.delay, "output_held");
-            self.trouble = Some(Trouble { why, not_before: Instant::now() + self.delay });
+            self.trouble = Some(Trouble {
+                why,
+                not_before: Instant::now() + self.delay,
+            });
             self.delay = (self.delay * 2).min(DELAY_MAX);
         }
     }
@@ -180,11 +201,19 @@ impl Opened {
         let mut tokens = message.subject.rsplit('.');
         let seq = tokens.next().and_then(|token| token.parse::<u64>().ok());
         let epoch = tokens.next().and_then(|token| token.parse::<u64>().ok());
-        let (Some(seq), Some(epoch)) = (seq, epoch) else { return Ok(()) };
+        let (Some(seq), Some(epoch)) = (seq, epoch) else {
+            return Ok(());
+        };
         match Answer::parse(&message) {
             // Good news is true whenever it was sent: message `seq` is the same in every epoch.
-            Answer::Stored { stream: at, seq: stored } if at == stream && stored == seq => self.confirm(seq),
-            Answer::Stored { stream: at, seq: stored } => {
+            Answer::Stored {
+                stream: at,
+                seq: stored,
+            } if at == stream && stored == seq => self.confirm(seq),
+            Answer::Stored {
+                stream: at,
+                seq: stored,
+            } => {
                 let why = format!("{stream}: message {seq} was stored as {stored} in {at}");
                 return Err(BusError::Stop(why));
             }
@@ -192,7 +221,10 @@ impl Opened {
             Answer::Refused { code, text } if NEVER_CODES.contains(&code) => {
                 let output = &self.pending[usize::try_from(seq - self.acked - 1).unwrap_or(0)];
                 let bytes = output.body.len();
-                return Err(BusError::Stop(format!("{stream} refuses {bytes} bytes for {}: {text} ({code})", output.subject)));
+                return Err(BusError::Stop(format!(
+                    "{stream} refuses {bytes} bytes for {}: {text} ({code})",
+                    output.subject
+                )));
             }
             Answer::Refused { code, text } => self.suspect(stream, format!("{text} ({code})")),
         }
@@ -202,7 +234,9 @@ impl Opened {
     /// Everything up to `seq` is stored: each of them was sent on the condition that the one before it was.
     fn confirm(&mut self, seq: u64) {
         while self.acked < seq {
-            let Some(output) = self.pending.pop_front() else { break };
+            let Some(output) = self.pending.pop_front() else {
+                break;
+            };
             self.acked += 1;
             if self.sent > 0 {
                 self.sent -= 1;
@@ -227,7 +261,9 @@ impl Opened {
             return Err(self.fenced(stream, info.last_seq, "which we did not send"));
         }
         if info.last_seq > self.acked {
-            let ours = usize::try_from(info.last_seq - self.acked - 1).ok().and_then(|index| self.pending.get(index));
+            let ours = usize::try_from(info.last_seq - self.acked - 1)
+                .ok()
+                .and_then(|index| self.pending.get(index));
             let stored = lookup::message(connection, stream, Which::At(info.last_seq)).await?;
             let same = ours.zip(stored.as_ref()).is_some_and(|(ours, stored)| {
                 let (log, place) = origin(&stored.headers);
@@ -239,7 +275,13 @@ impl Opened {
             self.confirm(info.last_seq);
         }
         if let Some(trouble) = self.trouble.take() {
-            tracing::info!(stream, after = trouble.why, acked = self.acked, pending = self.pending.len(), "output_resumed");
+            tracing::info!(
+                stream,
+                after = trouble.why,
+                acked = self.acked,
+                pending = self.pending.len(),
+                "output_resumed"
+            );
         }
         self.epoch += 1;
         self.sent = 0;
@@ -249,12 +291,19 @@ impl Opened {
     }
 
     fn fenced(&self, stream: &str, last: u64, which: &str) -> BusError {
-        BusError::Fenced(format!("{stream} has message {last}, {which}; we stand at {}", self.acked))
+        BusError::Fenced(format!(
+            "{stream} has message {last}, {which}; we stand at {}",
+            self.acked
+        ))
     }
 
     /// Sends what the limits allow.
     async fn send(&mut self, connection: &Connection, limits: InFlight) -> Result<(), BusError> {
-        let messages_max = if self.probing { 1 } else { limits.messages_max.max(1) };
+        let messages_max = if self.probing {
+            1
+        } else {
+            limits.messages_max.max(1)
+        };
         while let Some(output) = self.pending.get(self.sent) {
             // The client would queue some and then hold us up until the connection is back.
             if !connection.is_connected() {
@@ -281,7 +330,9 @@ impl Opened {
             }
             self.sent += 1;
             self.sent_bytes += bytes;
-            sending.await.map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
+            sending
+                .await
+                .map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
         }
         Ok(())
     }
@@ -311,7 +362,10 @@ fn headers(output: &Output, log: &str, last: u64) -> HeaderMap {
         map.insert(*name, header_value(value));
     }
     // After the given ones: these are what the log is read back by.
-    map.insert(HEADER_POSITION, format!("{}.{}", output.place.position, output.place.ordinal));
+    map.insert(
+        HEADER_POSITION,
+        format!("{}.{}", output.place.position, output.place.ordinal),
+    );
     map.insert(HEADER_LOG, header_value(log));
     map.insert(NATS_EXPECTED_LAST_SEQUENCE, last.to_string());
     map
@@ -321,7 +375,10 @@ fn headers(output: &Output, log: &str, last: u64) -> HeaderMap {
 fn origin(headers: &HeaderMap) -> (String, OutputPlace) {
     let read = || {
         let (position, ordinal) = headers.get(HEADER_POSITION)?.as_str().rsplit_once('.')?;
-        let place = OutputPlace { position: Position::parse(position)?, ordinal: ordinal.parse().ok()? };
+        let place = OutputPlace {
+            position: Position::parse(position)?,
+            ordinal: ordinal.parse().ok()?,
+        };
         Some((headers.get(HEADER_LOG)?.as_str().to_owned(), place))
     };
     read().unwrap_or_default()
@@ -361,9 +418,17 @@ impl OutputLog for JetStreamOutputs {
             return Ok(None);
         }
         let stored = lookup::message(&self.connection, &self.stream, Which::At(info.last_seq)).await?;
-        let (log, place) = stored.as_ref().map(|stored| origin(&stored.headers)).unwrap_or_default();
+        let (log, place) = stored
+            .as_ref()
+            .map(|stored| origin(&stored.headers))
+            .unwrap_or_default();
         let body = stored.map(|stored| stored.payload).unwrap_or_default();
-        Ok(Some(LastOutput { seq: info.last_seq, log, place, body: Bytes::copy_from_slice(&body) }))
+        Ok(Some(LastOutput {
+            seq: info.last_seq,
+            log,
+            place,
+            body: Bytes::copy_from_slice(&body),
+        }))
     }
 
     async fn publish(&mut self, outputs: Vec<Output>) -> Result<(), BusError> {

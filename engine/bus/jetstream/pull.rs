@@ -72,7 +72,10 @@ impl Puller {
             inactive_threshold: CONSUMER_IDLE_MAX,
             ..pull::Config::default()
         };
-        let created = connection.context().create_consumer_on_stream(config, stream).await;
+        let created = connection
+            .context()
+            .create_consumer_on_stream(config, stream)
+            .await;
         let consumer = created.map_err(|error| connection.retry(WHAT, error))?;
         let inbox = Subject::from(connection.client().new_inbox());
         let subscribed = connection.client().subscribe(inbox.clone()).await;
@@ -113,7 +116,10 @@ impl Puller {
         self.consumer
             .request_batch(pull, self.inbox.clone())
             .await
-            .map_err(|error| BusError::Retry { what: "pull from the input log", why: error.to_string() })?;
+            .map_err(|error| BusError::Retry {
+                what: "pull from the input log",
+                why: error.to_string(),
+            })?;
         self.outstanding += PULL_MESSAGES;
         Ok(())
     }
@@ -159,13 +165,17 @@ impl Puller {
             .and_then(|count| count.as_str().parse::<usize>().ok());
         match (message.status, called_off) {
             (Some(StatusCode::IDLE_HEARTBEAT), _) => Heard::Alive,
-            (Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT | StatusCode::REQUEST_TERMINATED), Some(count))
-                if !text.contains("Consumer") && !text.contains("Leadership") && !text.contains("Server") =>
-            {
+            (
+                Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT | StatusCode::REQUEST_TERMINATED),
+                Some(count),
+            ) if !text.contains("Consumer") && !text.contains("Leadership") && !text.contains("Server") => {
                 self.outstanding = self.outstanding.saturating_sub(count);
                 Heard::Alive
             }
-            (status, _) => Heard::Broken(format!("the server said {}: {text}", status.map_or(0, |code| code.as_u16()))),
+            (status, _) => Heard::Broken(format!(
+                "the server said {}: {text}",
+                status.map_or(0, |code| code.as_u16())
+            )),
         }
     }
 }
