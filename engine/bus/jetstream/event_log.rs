@@ -1,0 +1,284 @@
+//! The input log: read in order from a place of our own, without a gap that goes unseen.
+//!
+//! The server's consumer is disposable. Whatever happens to it (deleted, forgotten at a restart, silent), another one
+//! is made at the next sequence we need. What counts is the sequence: it rises by one, or there is a reason to name.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::connect::Connection;
+use super::lookup::{self, Which};
+use super::pull::{Heard, Puller};
+use super::reply;
+use crate::bus::{BusError, EventLog, LogInfo, LogMessage};
+
+/// How often an idle reader asks whether the log was purged or replaced behind its back.
+const IDLE_CHECK: Duration = Duration::from_secs(2);
+/// Longest pause between two consumers that both died before they delivered anything.
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(2);
+/// How long a lost connection is waited for at least, so that a caller who does not wait does not spin.
+const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(20);
+
+/// The input log on a JetStream stream.
+///
+/// All methods may be given up half-way (in a `select!`) without losing a message. After [`BusError::Replaced`],
+/// [`EventLog::info`] takes the new stream on and [`EventLog::seek`] says where to read in it; until then every call
+/// of [`EventLog::next_batch`] gives `Replaced` again. In the same way [`BusError::Gap`] repeats until `seek`.
+#[derive(Debug)]
+pub struct JetStreamEvents {
+    connection: Connection,
+    stream: String,
+    /// [`LogInfo::id`] of the stream that is being read.
+    id: Option<String>,
+    /// The next sequence to take from the wire; `None` before the first `seek` and after `Replaced`.
+    next: Option<u64>,
+    /// Taken from the wire, and not yet given out.
+    ready: VecDeque<LogMessage>,
+    puller: Option<Puller>,
+    /// A fresh consumer began only behind this sequence, although an earlier one was asked for.
+    hole_ends: Option<u64>,
+    /// Consumers in a row that died before they delivered anything.
+    fruitless: u32,
+    checked: Instant,
+    /// At the last idle check there was a message at this sequence, which had not come.
+    overdue: Option<u64>,
+}
+
+impl JetStreamEvents {
+    /// The input log in `stream`.
+    pub fn new(connection: Connection, stream: &str) -> Self {
+        JetStreamEvents {
+            connection,
+            stream: stream.to_owned(),
+            id: None,
+            next: None,
+            ready: VecDeque::new(),
+            puller: None,
+            hole_ends: None,
+            fruitless: 0,
+            checked: Instant::now(),
+            overdue: None,
+        }
+    }
+
+    /// Whether the log can still give sequence `next`, as far as the server's state of the stream says.
+    async fn check(&mut self, next: u64) -> Result<LogInfo, BusError> {
+        let info = lookup::log_info(&*lookup::info(&self.connection, &self.stream).await?);
+        self.checked = Instant::now();
+        let same = self.id.get_or_insert_with(|| info.id.clone()) == &info.id;
+        // A last sequence below what we read: the server lost its end (power failure without sync), and will give those
+        // numbers to other messages.
+        if !same || info.last_seq + 1 < next {
+            tracing::error!(
+                stream = self.stream,
+                was = self.id,
+                is = info.id,
+                next,
+                last = info.last_seq,
+                "log_replaced"
+            );
+            self.id = None;
+            self.next = None;
+            self.puller = None;
+            return Err(BusError::Replaced);
+        }
+        if info.first_seq > next {
+            self.puller = None;
+            return Err(BusError::Gap {
+                first: next,
+                last: info.first_seq - 1,
+            });
+        }
+        Ok(info)
+    }
+
+    /// Makes a consumer that reads on at `next`, once it is sure that the log still has that.
+    async fn restart(&mut self, next: u64, deadline: Instant) -> Result<(), BusError> {
+        if !self.connection.is_connected() {
+            let mut connects = self.connection.connects();
+            connects.mark_unchanged();
+            let patience = deadline.max(Instant::now() + RECONNECT_WAIT_MIN);
+            if !self.connection.is_connected()
+                && tokio::time::timeout_at(patience, connects.changed())
+                    .await
+                    .is_err()
+            {
+                return Err(self.connection.retry("read the input log", "not connected"));
+            }
+        }
+        if self.fruitless > 1 {
+            let delay = Duration::from_millis(50)
+                .saturating_mul(1 << self.fruitless.min(10))
+                .min(RESTART_DELAY_MAX);
+            tokio::time::sleep(delay).await;
+        }
+        self.check(next).await?;
+        if let Some(last) = self.hole_ends {
+            // A message may also have got lost on its way to us; only one that is not stored any more is a gap.
+            if lookup::message(&self.connection, &self.stream, Which::At(next))
+                .await?
+                .is_none()
+            {
+                return Err(BusError::Gap { first: next, last });
+            }
+            self.hole_ends = None;
+        }
+        self.puller = Some(Puller::start(&self.connection, &self.stream, next).await?);
+        Ok(())
+    }
+
+    /// Gives up the consumer; the next call makes another.
+    fn give_up(&mut self, why: &str) {
+        let Some(puller) = self.puller.take() else { return };
+        self.fruitless = if puller.delivered_any() {
+            0
+        } else {
+            self.fruitless.saturating_add(1)
+        };
+        tracing::warn!(
+            stream = self.stream,
+            next = self.next,
+            why,
+            "log_consumer_made_anew"
+        );
+    }
+
+    fn take_in(&mut self, heard: Heard, first_of_consumer: bool) {
+        match heard {
+            Heard::Alive => {}
+            Heard::Broken(why) => self.give_up(&why),
+            Heard::Message(message) => {
+                let Some(next) = self.next else { return };
+                if message.seq == next {
+                    self.next = Some(next + 1);
+                    self.overdue = None;
+                    self.ready.push_back(message);
+                } else if message.seq > next {
+                    // Of a consumer that has just been told to begin at `next`, this means that there is nothing before.
+                    self.hole_ends = first_of_consumer.then(|| message.seq - 1);
+                    self.give_up("sequence jumped");
+                }
+            }
+        }
+    }
+
+    /// Takes from the wire what is there, up to `max` messages in all.
+    fn drain(&mut self, max: usize) {
+        while self.ready.len() < max {
+            let Some(puller) = &mut self.puller else { return };
+            let first = !puller.delivered_any();
+            let Some(heard) = puller.try_next() else { return };
+            self.take_in(heard, first);
+        }
+    }
+
+    /// Nothing came for a while: is there really nothing?
+    async fn check_idle(&mut self, next: u64) -> Result<(), BusError> {
+        if self.checked.elapsed() < IDLE_CHECK {
+            return Ok(());
+        }
+        let info = self.check(next).await?;
+        if info.last_seq < next {
+            self.overdue = None;
+        } else if self.overdue.replace(next) == Some(next) {
+            // Twice in a row: not merely on its way.
+            self.give_up("a stored message does not come");
+        }
+        Ok(())
+    }
+}
+
+impl EventLog for JetStreamEvents {
+    async fn info(&mut self) -> Result<LogInfo, BusError> {
+        let info = lookup::log_info(&*lookup::info(&self.connection, &self.stream).await?);
+        // While a log is being read, only `next_batch` may find out that it is another one.
+        if self.next.is_none() {
+            self.id = Some(info.id.clone());
+        }
+        Ok(info)
+    }
+
+    async fn seek(&mut self, seq: u64) -> Result<(), BusError> {
+        if self.id.is_none() {
+            self.info().await?;
+        }
+        self.next = Some(seq.max(1));
+        self.ready.clear();
+        self.puller = None;
+        self.hole_ends = None;
+        self.overdue = None;
+        Ok(())
+    }
+
+    async fn next_batch(&mut self, max: usize, wait: Duration) -> Result<Vec<LogMessage>, BusError> {
+        let deadline = Instant::now() + wait;
+        loop {
+            self.drain(max);
+            if let Some(puller) = &mut self.puller {
+                puller.top_up().await?;
+            }
+            if !self.ready.is_empty() {
+                let count = self.ready.len().min(max);
+                return Ok(self.ready.drain(..count).collect());
+            }
+            let next = self.next.ok_or(BusError::Replaced)?;
+            let Some(puller) = &mut self.puller else {
+                self.restart(next, deadline).await?;
+                continue;
+            };
+            let first = !puller.delivered_any();
+            match puller.next_until(deadline).await {
+                Some(heard) => self.take_in(heard, first),
+                None if Instant::now() >= deadline => {
+                    self.check_idle(next).await?;
+                    return Ok(Vec::new());
+                }
+                None => {}
+            }
+        }
+    }
+
+    async fn last_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
+        let found = lookup::message(&self.connection, &self.stream, Which::LastOn(subject)).await?;
+        Ok(found.as_ref().map(reply::from_stored))
+    }
+
+    async fn first_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
+        let found = lookup::message(&self.connection, &self.stream, Which::FirstOn(subject)).await?;
+        Ok(found.as_ref().map(reply::from_stored))
+    }
+
+    /// A `Retry` may follow a message that was stored all the same; a `Nats-Msg-Id` among the headers makes the second
+    /// attempt harmless within the stream's duplicate window.
+    async fn append(
+        &mut self,
+        subject: &str,
+        headers: &[(&'static str, String)],
+        body: Bytes,
+    ) -> Result<u64, BusError> {
+        const WHAT: &str = "append to the input log";
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, reply::header_value(value));
+        }
+        let sent = self
+            .connection
+            .context()
+            .publish_with_headers(subject.to_owned(), map, body)
+            .await;
+        let ack = sent.map_err(|error| self.connection.retry(WHAT, error))?.await;
+        let ack = ack.map_err(|error| self.connection.retry(WHAT, error))?;
+        if ack.stream != self.stream {
+            let why = format!(
+                "{subject} is stored in stream {}, not in {}",
+                ack.stream, self.stream
+            );
+            return Err(BusError::Stop(why));
+        }
+        Ok(ack.sequence)
+    }
+}

@@ -1,0 +1,601 @@
+//! The two logs on a real nats-server: exact, whatever happens to the server, the consumer or the stream.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use sightline::bus::jetstream::streams::Outcome;
+use sightline::bus::jetstream::{
+    ConnectSettings, Connection, FirstConnect, InFlight, JetStreamEvents, JetStreamOutputs, Shrink,
+    StreamSettings, connect, setup,
+};
+use sightline::bus::{BusError, EventLog, LogMessage, Output, OutputLog, OutputPlace};
+use sightline_schemas::Position;
+use support::nats::NatsServer;
+
+const WAIT: Duration = Duration::from_millis(200);
+const SUBJECT: &str = "events.default.iris";
+
+/// A server with the three streams, a connection of ours and a plain client beside it.
+struct Bus {
+    server: NatsServer,
+    connection: Connection,
+    plain: jetstream::Context,
+}
+
+impl Bus {
+    async fn start() -> Self {
+        let server = NatsServer::start();
+        let settings = ConnectSettings {
+            url: server.url(),
+            ..ConnectSettings::default()
+        };
+        let connection = connect(&settings, FirstConnect::OrFail).await.expect("connected");
+        setup(&connection, &StreamSettings::default(), Shrink::Refuse)
+            .await
+            .expect("streams");
+        let plain = jetstream::new(async_nats::connect(server.url()).await.expect("connected"));
+        Bus {
+            server,
+            connection,
+            plain,
+        }
+    }
+
+    /// Kills the server and starts it again. The plain client is a new one: what it sends must not get lost on the way.
+    async fn restart(&mut self) {
+        self.server.restart();
+        self.plain = jetstream::new(async_nats::connect(self.server.url()).await.expect("connected"));
+    }
+
+    /// Publishes the events `first..=last`; each body is its number.
+    async fn publish(&self, first: u64, last: u64) {
+        let mut acks = Vec::new();
+        for number in first..=last {
+            let sent = self.plain.publish(SUBJECT, number.to_string().into()).await;
+            acks.push(sent.expect("sent"));
+            if acks.len() == 500 || number == last {
+                for ack in acks.drain(..) {
+                    ack.await.expect("stored");
+                }
+            }
+        }
+    }
+
+    async fn events(&self, seq: u64) -> JetStreamEvents {
+        let mut events = JetStreamEvents::new(self.connection.clone(), "EVENTS");
+        events.seek(seq).await.expect("positioned");
+        events
+    }
+
+    async fn outputs(&self) -> JetStreamOutputs {
+        let mut outputs = JetStreamOutputs::new(self.connection.clone(), "INCIDENTS", InFlight::default());
+        outputs.open("LOG@1").await.expect("opened");
+        outputs
+    }
+
+    async fn stream(&self, name: &str) -> jetstream::stream::Stream {
+        self.plain.get_stream(name).await.expect("a stream")
+    }
+
+    async fn configure(&self, name: &str, change: impl FnOnce(&mut jetstream::stream::Config)) {
+        let mut config = self.stream(name).await.cached_info().config.clone();
+        change(&mut config);
+        self.plain.update_stream(config).await.expect("updated");
+    }
+
+    /// The numbers in the bodies of everything in `INCIDENTS`, in order.
+    async fn stored_outputs(&self) -> Vec<u64> {
+        let mut stream = self.stream("INCIDENTS").await;
+        let state = stream.info().await.expect("state").state.clone();
+        let mut numbers = Vec::new();
+        for seq in state.first_sequence..=state.last_sequence {
+            let message = stream.get_raw_message(seq).await.expect("stored");
+            numbers.push(number(&message.payload));
+        }
+        numbers
+    }
+}
+
+fn number(body: &[u8]) -> u64 {
+    std::str::from_utf8(body)
+        .expect("text")
+        .parse()
+        .expect("a number")
+}
+
+/// The next batch, however often the bus has to be asked.
+async fn batch(events: &mut JetStreamEvents, max: usize) -> Vec<LogMessage> {
+    loop {
+        match events.next_batch(max, WAIT).await {
+            Ok(batch) => return batch,
+            Err(BusError::Retry { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Reads `first..=last`, each of them once and in order.
+async fn expect_events(events: &mut JetStreamEvents, first: u64, last: u64, max: usize) {
+    let mut next = first;
+    while next <= last {
+        let left = usize::try_from(last + 1 - next).expect("small");
+        for message in batch(events, max.min(left)).await {
+            assert_eq!((message.seq, number(&message.body)), (next, next));
+            assert_eq!(message.subject.as_deref(), Some(SUBJECT));
+            assert!(message.received_at.is_some());
+            next += 1;
+        }
+    }
+    assert_eq!(next, last + 1);
+}
+
+/// The error that reading comes to, after whatever can still be read.
+async fn reading_error(events: &mut JetStreamEvents) -> BusError {
+    loop {
+        match events.next_batch(100, WAIT).await {
+            Ok(_) | Err(BusError::Retry { .. }) => {}
+            Err(error) => return error,
+        }
+    }
+}
+
+fn output(number: u64) -> Output {
+    Output {
+        place: OutputPlace {
+            position: Position::new(number / 3, 0),
+            ordinal: u32::try_from(number % 3).expect("small"),
+        },
+        subject: "incidents.default.high.test".to_owned(),
+        headers: vec![("Sightline-Test", number.to_string())],
+        body: Bytes::from(number.to_string()),
+    }
+}
+
+fn range(first: u64, last: u64) -> Vec<Output> {
+    (first..=last).map(output).collect()
+}
+
+#[tokio::test]
+async fn events_come_in_order_and_once_whatever_the_batch_size() {
+    let bus = Bus::start().await;
+    bus.publish(1, 5_000).await;
+    for max in [1, 7, 1_000, 100_000] {
+        let mut events = bus.events(1).await;
+        expect_events(&mut events, 1, 5_000, max).await;
+        assert!(batch(&mut events, max).await.is_empty());
+    }
+    let mut events = bus.events(4_990).await;
+    expect_events(&mut events, 4_990, 5_000, 4).await;
+    bus.publish(5_001, 5_010).await;
+    expect_events(&mut events, 5_001, 5_010, 100).await;
+}
+
+#[tokio::test]
+async fn headers_and_appended_messages_are_read_back() {
+    let bus = Bus::start().await;
+    let mut events = bus.events(1).await;
+    assert!(events.last_on("control.rules").await.expect("answered").is_none());
+    let headers = [
+        ("Content-Type", "application/json".to_owned()),
+        ("Content-Encoding", "zstd".to_owned()),
+    ];
+    for number in 1..=3_u64 {
+        let body = Bytes::from(number.to_string());
+        assert_eq!(
+            events
+                .append("control.rules", &headers, body)
+                .await
+                .expect("stored"),
+            number
+        );
+    }
+    let read = batch(&mut events, 1).await;
+    assert_eq!(read[0].content_type.as_deref(), Some("application/json"));
+    assert_eq!(read[0].content_encoding.as_deref(), Some("zstd"));
+    let first = events
+        .first_on("control.rules")
+        .await
+        .expect("answered")
+        .expect("stored");
+    let last = events
+        .last_on("control.rules")
+        .await
+        .expect("answered")
+        .expect("stored");
+    assert_eq!((first.seq, last.seq, number(&last.body)), (1, 3, 3));
+    assert_eq!(
+        (first.received_at, &first.content_type),
+        (read[0].received_at, &read[0].content_type)
+    );
+    let info = events.info().await.expect("answered");
+    assert_eq!((info.first_seq, info.last_seq), (1, 3));
+    assert!(
+        info.id.starts_with("EVENTS@2") && info.id.ends_with('Z'),
+        "{}",
+        info.id
+    );
+}
+
+#[tokio::test]
+async fn a_consumer_deleted_on_the_server_is_made_anew() {
+    let bus = Bus::start().await;
+    bus.publish(1, 30_000).await;
+    let mut events = bus.events(1).await;
+    let mut deleted = 0;
+    // Each round is longer than what is on its way when the consumer dies.
+    for round in 0..4 {
+        expect_events(&mut events, round * 7_000 + 1, (round + 1) * 7_000, 1_000).await;
+        let stream = bus.stream("EVENTS").await;
+        let names: Vec<String> = stream
+            .consumer_names()
+            .map(|name| name.expect("a name"))
+            .collect()
+            .await;
+        for name in names {
+            stream.delete_consumer(&name).await.expect("deleted");
+            deleted += 1;
+        }
+    }
+    assert!(deleted >= 3, "{deleted}");
+    expect_events(&mut events, 28_001, 30_000, 1_000).await;
+    assert!(batch(&mut events, 1).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_server_killed_while_events_are_read_costs_none() {
+    let mut bus = Bus::start().await;
+    bus.publish(1, 20_000).await;
+    let mut events = bus.events(1).await;
+    expect_events(&mut events, 1, 3_000, 500).await;
+    bus.restart().await;
+    expect_events(&mut events, 3_001, 20_000, 500).await;
+    // Also when it waits for what is not there yet.
+    assert!(batch(&mut events, 1).await.is_empty());
+    bus.restart().await;
+    bus.publish(20_001, 20_100).await;
+    expect_events(&mut events, 20_001, 20_100, 500).await;
+}
+
+#[tokio::test]
+async fn purged_events_are_a_gap_that_is_named_until_the_reader_goes_on() {
+    let bus = Bus::start().await;
+    bus.publish(1, 10_000).await;
+    let mut events = bus.events(1).await;
+    expect_events(&mut events, 1, 100, 100).await;
+    let stream = bus.stream("EVENTS").await;
+    stream.purge().sequence(9_001).await.expect("purged");
+    let mut events = bus.events(101).await;
+    for _ in 0..2 {
+        let error = reading_error(&mut events).await;
+        assert!(
+            matches!(
+                error,
+                BusError::Gap {
+                    first: 101,
+                    last: 9_000
+                }
+            ),
+            "{error}"
+        );
+    }
+    events.seek(9_001).await.expect("positioned");
+    expect_events(&mut events, 9_001, 10_000, 100).await;
+    // Nothing is left, and nothing comes: an idle reader must find out all the same.
+    bus.publish(10_001, 10_010).await;
+    expect_events(&mut events, 10_001, 10_001, 1).await;
+    drop(events);
+    let mut events = bus.events(10_002).await;
+    stream.purge().await.expect("purged");
+    let error = reading_error(&mut events).await;
+    assert!(
+        matches!(
+            error,
+            BusError::Gap {
+                first: 10_002,
+                last: 10_010
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_idle_reader_finds_out_that_the_log_was_purged() {
+    let bus = Bus::start().await;
+    let mut events = bus.events(1).await;
+    assert!(batch(&mut events, 1).await.is_empty());
+    let stream = bus.stream("EVENTS").await;
+    // An empty stream whose next sequence is moved on, as after a purge that was quicker than the delivery.
+    stream.purge().sequence(501).await.expect("purged");
+    let error = reading_error(&mut events).await;
+    assert!(matches!(error, BusError::Gap { first: 1, last: 500 }), "{error}");
+}
+
+#[tokio::test]
+async fn a_message_deleted_in_the_middle_is_a_gap_of_one() {
+    let bus = Bus::start().await;
+    bus.publish(1, 100).await;
+    let stream = bus.stream("EVENTS").await;
+    for seq in [50, 51, 60] {
+        stream.delete_message(seq).await.expect("deleted");
+    }
+    let mut events = bus.events(1).await;
+    expect_events(&mut events, 1, 49, 1_000).await;
+    let error = reading_error(&mut events).await;
+    assert!(matches!(error, BusError::Gap { first: 50, last: 51 }), "{error}");
+    events.seek(52).await.expect("positioned");
+    expect_events(&mut events, 52, 59, 1_000).await;
+    let error = reading_error(&mut events).await;
+    assert!(matches!(error, BusError::Gap { first: 60, last: 60 }), "{error}");
+    events.seek(61).await.expect("positioned");
+    expect_events(&mut events, 61, 100, 1_000).await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_created_anew_is_another_log() {
+    let bus = Bus::start().await;
+    bus.publish(1, 100).await;
+    let mut events = JetStreamEvents::new(bus.connection.clone(), "EVENTS");
+    let before = events.info().await.expect("answered");
+    events.seek(1).await.expect("positioned");
+    expect_events(&mut events, 1, 100, 1_000).await;
+    bus.plain.delete_stream("EVENTS").await.expect("deleted");
+    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse)
+        .await
+        .expect("streams");
+    // More than before: the sequence alone would not show it.
+    bus.publish(1, 200).await;
+    for _ in 0..2 {
+        assert!(matches!(reading_error(&mut events).await, BusError::Replaced));
+    }
+    let after = events.info().await.expect("answered");
+    assert_ne!(before.id, after.id);
+    events.seek(after.first_seq).await.expect("positioned");
+    expect_events(&mut events, 1, 200, 1_000).await;
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_our_place_is_another_log() {
+    let bus = Bus::start().await;
+    bus.publish(1, 10).await;
+    let mut events = bus.events(50).await;
+    assert!(matches!(reading_error(&mut events).await, BusError::Replaced));
+}
+
+#[tokio::test]
+async fn outputs_are_stored_in_order_with_their_place() {
+    let bus = Bus::start().await;
+    let mut outputs = JetStreamOutputs::new(bus.connection.clone(), "INCIDENTS", InFlight::default());
+    assert_eq!(outputs.open("LOG@1").await.expect("opened"), None);
+    outputs.publish(range(1, 4_000)).await.expect("sent");
+    outputs.publish(range(4_001, 10_000)).await.expect("sent");
+    outputs.flush().await.expect("stored");
+    assert_eq!(outputs.poll().await.expect("polled"), 0);
+    let last = outputs.open("LOG@1").await.expect("opened").expect("an output");
+    assert_eq!(
+        (last.seq, last.log.as_str(), number(&last.body)),
+        (10_000, "LOG@1", 10_000)
+    );
+    assert_eq!(last.place, output(10_000).place);
+    assert_eq!(bus.stored_outputs().await, (1..=10_000).collect::<Vec<_>>());
+    outputs.publish(range(10_001, 10_001)).await.expect("sent");
+    while outputs.poll().await.expect("polled") > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_newest_output_of_somebody_else_has_no_place() {
+    let bus = Bus::start().await;
+    bus.plain
+        .publish("incidents.x.y.z", "strange".into())
+        .await
+        .expect("sent")
+        .await
+        .expect("stored");
+    let mut outputs = JetStreamOutputs::new(bus.connection.clone(), "INCIDENTS", InFlight::default());
+    let last = outputs.open("LOG@1").await.expect("opened").expect("an output");
+    assert_eq!(
+        (last.seq, last.log.as_str(), last.place),
+        (1, "", OutputPlace::default())
+    );
+    bus.stream("INCIDENTS").await.purge().await.expect("purged");
+    let last = outputs
+        .open("LOG@1")
+        .await
+        .expect("opened")
+        .expect("an output once was there");
+    assert_eq!((last.seq, last.log.as_str(), last.body.len()), (1, "", 0));
+}
+
+#[tokio::test]
+async fn the_second_of_two_writers_is_fenced() {
+    let bus = Bus::start().await;
+    let (mut first, mut second) = (bus.outputs().await, bus.outputs().await);
+    first.publish(range(1, 10)).await.expect("sent");
+    first.flush().await.expect("stored");
+    // Also on a stream that was empty when both opened it.
+    let error = match second.publish(range(20_000, 20_005)).await {
+        Ok(()) => second.flush().await.expect_err("fenced"),
+        Err(error) => error,
+    };
+    assert!(matches!(error, BusError::Fenced(_)), "{error}");
+    let (mut third, mut fourth) = (bus.outputs().await, bus.outputs().await);
+    third.publish(range(11, 5_000)).await.expect("sent");
+    let _ = fourth.publish(range(6_000, 6_010)).await;
+    let results = [third.flush().await, fourth.flush().await];
+    let fenced = results
+        .iter()
+        .filter(|result| matches!(result, Err(BusError::Fenced(_))))
+        .count();
+    assert_eq!(fenced, 1, "{results:?}");
+    let stored = bus.stored_outputs().await;
+    assert_eq!(stored.len(), stored.iter().collect::<BTreeSet<_>>().len());
+    assert!(stored.is_sorted() && !stored.contains(&20_000));
+}
+
+#[tokio::test]
+async fn a_server_killed_while_outputs_are_under_way_loses_and_doubles_none() {
+    let mut bus = Bus::start().await;
+    let mut outputs = bus.outputs().await;
+    for round in 0..5 {
+        outputs
+            .publish(range(round * 3_000 + 1, (round + 1) * 3_000))
+            .await
+            .expect("sent");
+        // Some are stored, some on their way, some not yet sent.
+        bus.restart().await;
+    }
+    outputs.flush().await.expect("stored");
+    assert_eq!(bus.stored_outputs().await, (1..=15_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn outputs_published_while_the_server_is_away_are_stored_when_it_is_back() {
+    let mut bus = Bus::start().await;
+    let mut outputs = bus.outputs().await;
+    outputs.publish(range(1, 10)).await.expect("sent");
+    outputs.flush().await.expect("stored");
+    bus.server.kill();
+    let publishing = tokio::spawn(async move {
+        outputs.publish(range(11, 20_000)).await.expect("sent");
+        outputs.flush().await.expect("stored");
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!publishing.is_finished());
+    bus.server.revive();
+    publishing.await.expect("published");
+    assert_eq!(bus.stored_outputs().await, (1..=20_000).collect::<Vec<_>>());
+}
+
+async fn full_stream(limit: impl FnOnce(&mut jetstream::stream::Config)) {
+    let bus = Bus::start().await;
+    bus.configure("INCIDENTS", limit).await;
+    let mut outputs = bus.outputs().await;
+    let publishing = tokio::spawn(async move {
+        for round in 0..10 {
+            outputs
+                .publish(range(round * 100 + 1, (round + 1) * 100))
+                .await
+                .expect("sent");
+        }
+        outputs.flush().await.expect("stored");
+    });
+    // Until it is full: nothing more is stored.
+    let mut stream = bus.stream("INCIDENTS").await;
+    let mut count = 0;
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let messages = stream.info().await.expect("state").state.messages;
+        if messages > 0 && messages == count {
+            break;
+        }
+        count = messages;
+    }
+    assert!(count < 1_000 && !publishing.is_finished());
+    bus.configure("INCIDENTS", |config| {
+        config.max_messages = -1;
+        config.max_bytes = 1 << 30;
+    })
+    .await;
+    publishing.await.expect("published");
+    assert_eq!(bus.stored_outputs().await, (1..=1_000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn an_output_stream_with_too_many_messages_holds_the_writer_up_and_loses_none() {
+    full_stream(|config| config.max_messages = 250).await;
+}
+
+#[tokio::test]
+async fn an_output_stream_with_too_many_bytes_holds_the_writer_up_and_loses_none() {
+    full_stream(|config| config.max_bytes = 50_000).await;
+}
+
+#[tokio::test]
+async fn an_output_larger_than_the_server_takes_is_named() {
+    let bus = Bus::start().await;
+    let mut outputs = bus.outputs().await;
+    let mut large = output(1);
+    large.body = Bytes::from(vec![b'x'; 1 << 20]);
+    let error = outputs
+        .publish(vec![large])
+        .await
+        .expect_err("too large")
+        .to_string();
+    assert!(
+        error.contains("1048576") && error.contains("max_payload"),
+        "{error}"
+    );
+    outputs.publish(range(1, 1)).await.expect("sent");
+    outputs.flush().await.expect("stored");
+}
+
+#[tokio::test]
+async fn an_output_stream_that_lost_acknowledged_messages_stops_the_writer() {
+    let bus = Bus::start().await;
+    let mut outputs = bus.outputs().await;
+    outputs.publish(range(1, 10)).await.expect("sent");
+    outputs.flush().await.expect("stored");
+    bus.plain.delete_stream("INCIDENTS").await.expect("deleted");
+    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse)
+        .await
+        .expect("streams");
+    let _ = outputs.publish(range(11, 20)).await;
+    let error = outputs.flush().await.expect_err("lost");
+    assert!(matches!(error, BusError::Stop(_)), "{error}");
+}
+
+#[tokio::test]
+async fn setting_up_twice_changes_nothing_and_deletes_nothing_unasked() {
+    let bus = Bus::start().await;
+    let settings = StreamSettings::default();
+    let outcomes = |reports: Vec<sightline::bus::jetstream::streams::StreamReport>| {
+        reports
+            .into_iter()
+            .map(|report| report.outcome)
+            .collect::<Vec<_>>()
+    };
+    let again = setup(&bus.connection, &settings, Shrink::Refuse)
+        .await
+        .expect("set up");
+    assert_eq!(
+        outcomes(again),
+        [Outcome::Unchanged, Outcome::Unchanged, Outcome::Unchanged]
+    );
+
+    bus.publish(1, 1_000).await;
+    let smaller = StreamSettings {
+        events_max_bytes: 20_000,
+        ..settings.clone()
+    };
+    let error = setup(&bus.connection, &smaller, Shrink::Refuse)
+        .await
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("EVENTS") && error.contains("20000"), "{error}");
+    assert_eq!(bus.stream("EVENTS").await.cached_info().state.messages, 1_000);
+
+    let changed = setup(&bus.connection, &smaller, Shrink::Allow)
+        .await
+        .expect("set up");
+    let expected = format!("max_bytes {} -> 20000", settings.events_max_bytes);
+    assert_eq!(
+        outcomes(changed),
+        [
+            Outcome::Changed(vec![expected]),
+            Outcome::Unchanged,
+            Outcome::Unchanged
+        ]
+    );
+    assert!(bus.stream("EVENTS").await.cached_info().state.messages < 1_000);
+    let grown = setup(&bus.connection, &settings, Shrink::Refuse)
+        .await
+        .expect("set up");
+    assert!(matches!(&outcomes(grown)[0], Outcome::Changed(_)));
+}
