@@ -1,6 +1,6 @@
 //! The two logs, as the worker sees them: one to read in order, one to write in order.
 //!
-//! [`jetstream`] is the real thing, [`file`] serves backtests, [`memory`] serves tests and can fail on demand.
+//! [`jetstream`] is the real thing, [`mod@file`] serves backtests, [`memory`] serves tests and can fail on demand.
 
 pub mod file;
 pub mod jetstream;

@@ -1,1 +1,3 @@
-//! .
+//! What the worker must remember.
+
+pub mod table;

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod correlator;
 pub mod emit;
 pub mod intake;
+pub mod machine;
 pub mod partition;
 pub mod run;
 pub mod start;

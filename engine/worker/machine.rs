@@ -1,0 +1,271 @@
+//! The whole worker without the bus and the disk: messages of the input log in, messages of the output logs out.
+//!
+//! What comes out is a function of what went in, whatever the batches and the number of partitions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sightline_core::correlate::{Refusal, Verdict};
+use sightline_core::rule::{Diagnostic, RuleSet, Source, check};
+use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
+use sightline_schemas::deadletter::DeadLetter;
+use sightline_schemas::edge::{Reason, Reject};
+use sightline_schemas::subject::incident_command;
+use sightline_schemas::{Change, EventTime, Position};
+
+use crate::bus::{LogMessage, Output};
+use crate::state::table::StateTable;
+use crate::worker::correlator::{Correlator, Facts, Followed};
+use crate::worker::emit::{self, Ordinals};
+use crate::worker::intake::{Intake, Report, SourceTally, Taken};
+
+/// What a batch brought about.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// For the incident log, in order.
+    pub incidents: Vec<Output>,
+    /// For the dead-letter log, in order.
+    pub dead_letters: Vec<Output>,
+    /// Counts by source.
+    pub sources: HashMap<Arc<str>, SourceTally>,
+    /// Counts by rule id.
+    pub rules: HashMap<String, RuleTally>,
+    /// Commands carried out, and refused.
+    pub commands: (u64, u64),
+    /// Rule changes that took effect, and that were refused; the latter with what is wrong with them.
+    pub rule_changes: Vec<Result<(), String>>,
+}
+
+/// Counts of one rule in a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleTally {
+    /// Hits taken in.
+    pub hits: u64,
+    /// Times it was complete.
+    pub matches: u64,
+    /// Times that opened no incident.
+    pub suppressed: u64,
+    /// Messages by what they say.
+    pub changes: HashMap<Change, u64>,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Machine {
+    log_id: String,
+    correlator: Correlator,
+    intake: Intake,
+    message: RulesMessage,
+    incident_places: Ordinals,
+    dead_places: Ordinals,
+    position: u64,
+}
+
+/// Reads and checks the rules of a message.
+///
+/// # Errors
+/// With everything that is wrong with them.
+pub fn compile(message: &RulesMessage) -> Result<RuleSet, (Vec<Source>, Vec<Diagnostic>)> {
+    let files = sources(&message.files);
+    match check(&files, &message.settings) {
+        Ok(checked) => Ok(checked.rules),
+        Err(problems) => Err((files, problems)),
+    }
+}
+
+/// Rule files as the checker takes them.
+pub fn sources(files: &[RuleFile]) -> Vec<Source> {
+    files.iter().map(|file| Source { name: file.name.clone(), text: file.text.clone() }).collect()
+}
+
+impl Machine {
+    /// On an input log, over states that are functions of its messages up to `position`, of which `log_time` is the
+    /// last one's.
+    ///
+    /// # Errors
+    /// When the rules in force there cannot be used by this version.
+    pub fn new(
+        log_id: &str,
+        message: RulesMessage,
+        table: Arc<StateTable>,
+        partitions: usize,
+        position: u64,
+        log_time: EventTime,
+    ) -> Result<Self, String> {
+        let rules = compile(&message).map_err(|(files, problems)| first_problem(&files, &problems))?;
+        Ok(Machine {
+            log_id: log_id.to_owned(),
+            correlator: Correlator::new(Arc::new(rules), table, partitions),
+            intake: Intake::new(log_time),
+            message,
+            incident_places: Ordinals::default(),
+            dead_places: Ordinals::default(),
+            position,
+        })
+    }
+
+    /// The input log.
+    pub fn log_id(&self) -> &str {
+        &self.log_id
+    }
+
+    /// Sequence of the last message taken in.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Log time at the last message.
+    pub fn log_time(&self) -> EventTime {
+        self.intake.log_time()
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        self.correlator.rules()
+    }
+
+    /// The rules in force as they came.
+    pub fn rules_message(&self) -> &RulesMessage {
+        &self.message
+    }
+
+    /// The correlator, for checkpoints and idle keys.
+    pub fn correlator(&mut self) -> &mut Correlator {
+        &mut self.correlator
+    }
+
+    /// The earliest log time at which something must be said.
+    pub fn next_due(&self) -> Option<EventTime> {
+        self.correlator.next_due()
+    }
+
+    /// Takes in messages, in order.
+    pub fn apply(&mut self, batch: &[LogMessage]) -> Applied {
+        let mut applied = Applied::default();
+        let mut facts = Facts::default();
+        let mut report = Report::default();
+        for message in batch {
+            let taken = self.intake.take(message, &mut self.correlator, &mut facts, &mut report);
+            self.position = message.seq;
+            if let Taken::Rules(rules) = taken {
+                // What came before is decided by the rules before.
+                self.follow(std::mem::take(&mut facts), &mut report, &mut applied);
+                let changed = self.change_rules(*rules, message, &mut report);
+                applied.rule_changes.push(changed);
+            }
+        }
+        self.follow(facts, &mut report, &mut applied);
+        report.dead.sort_by_key(|letter| letter.position);
+        for letter in std::mem::take(&mut report.dead) {
+            let place = self.dead_places.next(letter.position);
+            applied.dead_letters.push(emit::dead_letter(place, letter, &self.log_id));
+        }
+        applied.sources = report.sources;
+        applied
+    }
+
+    fn change_rules(
+        &mut self,
+        rules: RulesMessage,
+        message: &LogMessage,
+        report: &mut Report,
+    ) -> Result<(), String> {
+        match compile(&rules) {
+            Ok(compiled) => {
+                self.correlator.set_rules(Arc::new(compiled));
+                self.message = rules;
+                Ok(())
+            }
+            Err((files, problems)) => {
+                let why = first_problem(&files, &problems);
+                let reject = Reject::new(Reason::BadCommand, format!("rules refused, the old ones stay: {why}"));
+                let position = Position::new(message.seq, 0);
+                let subject = message.subject.as_deref().unwrap_or_default();
+                let letter = DeadLetter::new(subject, position, &reject, message.content_type.as_deref(), &message.body);
+                report.dead.push(letter);
+                Err(why)
+            }
+        }
+    }
+
+    fn follow(&mut self, facts: Facts, report: &mut Report, applied: &mut Applied) {
+        let commands: Vec<_> =
+            facts.commands.iter().map(|at| (at.position, at.tenant.clone(), at.command.clone())).collect();
+        let followed = self.correlator.follow(facts);
+        self.count(&followed, report, applied);
+        for ((position, tenant, command), result) in commands.into_iter().zip(followed.commands) {
+            match result.unwrap_or(Err(Refusal::NotFound(command.incident))) {
+                Ok(()) => applied.commands.0 += 1,
+                Err(refusal) => {
+                    applied.commands.1 += 1;
+                    let reject = Reject::new(Reason::BadCommand, refusal.to_string());
+                    let body = serde_json::to_vec(&command).unwrap_or_default();
+                    let subject = incident_command(&tenant);
+                    let letter = DeadLetter::new(&subject, position, &reject, Some("application/json"), &body);
+                    report.dead.push(letter);
+                }
+            }
+        }
+        for (position, message) in followed.messages {
+            let place = self.incident_places.next(position);
+            let tally = applied.rules.entry(message.incident.rule.id.clone()).or_default();
+            *tally.changes.entry(message.change).or_default() += 1;
+            applied.incidents.push(emit::incident(place, &message));
+        }
+    }
+
+    fn count(&self, followed: &Followed, report: &mut Report, applied: &mut Applied) {
+        let rules = self.correlator.rules();
+        // One event is a duplicate once, however many rules know it.
+        let (mut duplicate, mut late) = (None, None);
+        let mut verdicts: Vec<_> = followed.verdicts.iter().collect();
+        verdicts.sort_by_key(|(position, _, _)| *position);
+        for (position, rule, verdict) in verdicts {
+            let id = &rules.rule(*rule).reference.id;
+            let odd = match verdict {
+                Verdict::Taken { matches, suppressed } => {
+                    let tally = match applied.rules.get_mut(id) {
+                        Some(tally) => tally,
+                        None => applied.rules.entry(id.clone()).or_default(),
+                    };
+                    tally.hits += 1;
+                    tally.matches += u64::from(*matches);
+                    tally.suppressed += u64::from(*suppressed);
+                    continue;
+                }
+                Verdict::Duplicate if duplicate == Some(*position) => continue,
+                Verdict::Late if late == Some(*position) => continue,
+                odd => odd,
+            };
+            let origin = report.origins.binary_search_by_key(position, |(position, _)| *position);
+            let Ok(origin) = origin else { continue };
+            let source = Arc::clone(&report.origins[origin].1);
+            match odd {
+                Verdict::Duplicate => {
+                    duplicate = Some(*position);
+                    report.source(&source).duplicates += 1;
+                }
+                _ => {
+                    late = Some(*position);
+                    report.source(&source).late += 1;
+                }
+            }
+        }
+    }
+}
+
+/// The settings and no rules: what holds before the log says otherwise.
+pub fn no_rules() -> RulesMessage {
+    RulesMessage { files: Vec::new(), settings: EngineSettings::default() }
+}
+
+fn first_problem(files: &[Source], problems: &[Diagnostic]) -> String {
+    match problems.first() {
+        None => "nothing is wrong with them".to_owned(),
+        Some(problem) => {
+            let (line, column) = problem.line_and_column(files);
+            let file = &files[problem.file].name;
+            format!("{file}:{line}:{column}: {} ({}); {} problems in all", problem.message, problem.label, problems.len())
+        }
+    }
+}
