@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::Event;
+use crate::time::EventTime;
 
 /// Joins parts so that no two lists of parts give the same bytes: each part is preceded by its length.
 fn digest(domain: &str, parts: &[&[u8]]) -> [u8; 16] {
@@ -130,9 +131,13 @@ impl EventId {
 }
 
 impl IncidentId {
-    /// The id of the incident that `opening` opened: the event that completes its first match, in event time.
-    pub fn of(tenant: &str, rule: &str, key: &str, opening: EventId) -> Self {
-        let parts = [tenant.as_bytes(), rule.as_bytes(), key.as_bytes(), &opening.0];
+    /// The id of the incident whose first match was complete, in event time, at `opening`.
+    ///
+    /// The time and not the event that completed it: of several events in one instant any could be the last to arrive.
+    /// `generation` counts the incidents of that rule and key which opened at the same instant before and ended.
+    pub fn of(tenant: &str, rule: &str, key: &str, opening: EventTime, generation: u32) -> Self {
+        let (opening, generation) = (opening.as_micros().to_le_bytes(), generation.to_le_bytes());
+        let parts = [tenant.as_bytes(), rule.as_bytes(), key.as_bytes(), &opening, &generation];
         IncidentId(digest("sightline incident v1", &parts))
     }
 }

@@ -132,17 +132,20 @@ impl IncidentState {
         }
     }
 
-    /// The incident goes on under the id, and with the head, that its new first moment gives it. Says what must be said
-    /// of the old id.
-    pub fn rename(&mut self, id: IncidentId, head: Head, cause: Position, log_time: EventTime) -> IncidentMessage {
+    /// The incident goes on under the id that its new first moment gives it. Says what must be said of the old id.
+    pub fn rename(&mut self, id: IncidentId, cause: Position, log_time: EventTime) -> IncidentMessage {
         let mut message = self.message(Change::Merged, cause, log_time, None);
         message.incident.merged_into = Some(id);
         self.remember_former(self.id);
         self.id = id;
-        *self.head = head;
         // A new id is a new incident to those who listen: it opens at version 1.
         self.version = 0;
         message
+    }
+
+    /// Takes over the head of the rule that its first moment is of.
+    pub fn set_head(&mut self, head: Head) {
+        *self.head = head;
     }
 
     /// Takes in a later incident whole. Says what must be said of that one.

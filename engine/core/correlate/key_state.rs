@@ -189,7 +189,7 @@ impl KeyState {
         });
         let earlier = near.next().map(|(at, _)| at);
         let later = near.next().map(|(at, _)| at);
-        let id = IncidentId::of(&self.tenant, &unit.id, &self.key.canonical(), found.moment.event);
+        let id = self.incident_id(unit, found.moment);
         let Some(mut at) = earlier else {
             // Evidence for a moment whose incident is no longer remembered: said and gone.
             let is_new = found.is_new;
@@ -200,11 +200,14 @@ impl KeyState {
         };
         let mut urgent = false;
         if found.is_new {
-            if found.moment < self.incidents[at].first {
-                let head = head(unit, rule, &self.tenant, &self.key);
-                let message = self.incidents[at].rename(id, head, now.position, now.log_time);
+            let first = self.incidents[at].first;
+            if found.moment.at < first.at {
+                let message = self.incidents[at].rename(id, now.position, now.log_time);
                 effects.push(Effect::Publish(Box::new(message)));
                 urgent = true;
+            }
+            if found.moment < first {
+                self.incidents[at].set_head(head(unit, rule, &self.tenant, &self.key));
             }
             self.incidents[at].add_moment(found.moment);
             if let Some(later) = later {
@@ -218,6 +221,13 @@ impl KeyState {
         at = self.reorder(at);
         self.say_update(at, urgent, now, effects);
         false
+    }
+
+    /// Names the incident that opens with a moment.
+    fn incident_id(&self, unit: &Unit, moment: Stamp) -> IncidentId {
+        let same_instant = |incident: &&IncidentState| incident.first.at == moment.at && !incident.status.is_active();
+        let generation = self.incidents.iter().filter(same_instant).count() as u32;
+        IncidentId::of(&self.tenant, &unit.id, &self.key.canonical(), moment.at, generation)
     }
 
     fn open(

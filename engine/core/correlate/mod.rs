@@ -4,7 +4,7 @@
 //! incident, [`evidence`] the bounded lists that an incident shows, [`effect`] what comes out.
 //!
 //! An incident is a run of moments (see [`pattern`](crate::pattern)) of which none is further than the window from the
-//! one before. Its id names its first moment. Where a late event makes an earlier moment, the incident goes on under
+//! one before. Its id names the instant of its first moment. Where a late event makes an earlier one, the incident goes on under
 //! the id of that one; where it closes the distance between two incidents, the later goes on as the earlier. Both are
 //! said by a `merged` message. So whatever the order of arrival, the incidents that remain are the same.
 
