@@ -7,10 +7,12 @@
 //! - `chunk`: sealed blocks; key states packed into them, a few large values instead of many small ones.
 //! - `manifest`: which chunks and which of their entries make up the checkpoint.
 //! - `rolling`: the index of newest entries, and how old chunks are rolled up so that the disk stays bounded.
+//! - `directory`: the place on disk, its lock, and where a damaged one is put.
 //! - [`sled_store`]: all of it in sled, the only place that knows of sled.
 //! - [`recovery`]: fresh, resume or rebuild, decided from facts.
 
 mod chunk;
+mod directory;
 mod manifest;
 pub mod recovery;
 mod rolling;

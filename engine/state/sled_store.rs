@@ -1,29 +1,43 @@
 //! The checkpoint in sled: every commit is one atomic batch on one tree, then a flush.
 //!
 //! sled 0.34 is no longer developed, so it is used for the little that it does well and believed in nothing: blocks
-//! carry checksums of their own, its panics are caught, and after any fault it is closed and opened anew. What lies in
-//! it: `manifest`, one `c` + number (big-endian) for each chunk, one `r` + hash for the rules message in force.
+//! carry checksums of their own, its panics are caught, it is waited for with a limit, and after any fault it is closed
+//! and opened anew.
+//!
+//! Blocks lie in it cut into pieces under rising keys: `m` the manifest, `c` + number (big-endian) a chunk, `r` + hash
+//! the rules message in force. The pieces are so small that even a full leaf of sled's tree fits into its log. sled puts
+//! what does not fit into files of its own, and those it neither syncs nor survives: when one cannot be written because
+//! the disk is full, the next flush waits for ever.
 
-use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::chunk::{self, Kind, Sum};
+use super::directory::{self, Fault};
 use super::manifest::Manifest;
 use super::rolling::{Chunks, Rolled};
 use super::store::{Checkpoint, CheckpointStore, Committed, Durability, Loaded, Meta, StoreError, StoredKey};
 
-const MANIFEST_KEY: &[u8] = b"manifest";
+const MANIFEST_PREFIX: &[u8] = b"m";
 /// Written after the first commit: a store that comes back empty beside it has lost everything.
 const COMMITTED_FILE: &str = "committed";
+/// sled's log grows and is reclaimed in steps of this; a quarter of it is the most that it writes into the log.
+const SEGMENT_BYTES: usize = 8 << 20;
+/// A leaf holds up to 17 entries before it is split, and a few more while leaves are merged.
+const PIECE_BYTES: usize = SEGMENT_BYTES / 4 / 21;
 /// Chunks are written once and read back rarely, so keeping them in memory twice buys nothing.
 const CACHE_BYTES: u64 = 16 << 20;
 /// sled releases its file a little after it is dropped.
 const REOPEN_TRIES: u32 = 100;
 const REOPEN_PAUSE: Duration = Duration::from_millis(20);
+/// Far more than the slowest disk needs for a commit: whoever takes longer never comes back.
+const COMMIT_LIMIT: Duration = Duration::from_secs(120);
+const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A [`CheckpointStore`] in a directory of its own. Beside the directory lie its lock (`<dir>.lock`) and, after
 /// damage, the last damaged one (`<dir>.damaged-<n>`).
@@ -35,8 +49,8 @@ pub struct SledStore {
     /// `None` before the first use and after a fault.
     db: Option<sled::Db>,
     known: Option<Known>,
-    /// The newest blob that was forced to disk, by sled's number.
-    synced_blob: i64,
+    /// Doing what sled stopped answering. It never lets go of its files then, so only a new directory helps.
+    stuck: Option<&'static str>,
 }
 
 /// What is on disk, as far as it was acknowledged.
@@ -47,51 +61,16 @@ struct Known {
     rules: Option<Sum>,
 }
 
-/// What went wrong below, before it is known what it means.
-enum Fault {
-    Damaged(String),
-    Io(io::Error),
-    Locked,
-}
-
-impl Fault {
-    /// sled does not tell a short or unreadable file from a disk that cannot be used now.
-    fn while_reading(self) -> Self {
-        match self {
-            Fault::Io(why) if speaks_of_content(&why) => Fault::Damaged(why.to_string()),
-            fault => fault,
-        }
-    }
-
-    /// What breaks while writing says nothing about what was written before: opening it anew will show.
-    fn while_writing(self) -> Self {
-        match self {
-            Fault::Damaged(reason) => Fault::Io(io::Error::other(reason)),
-            fault => fault,
-        }
-    }
-}
-
 impl SledStore {
     /// A store in `dir`, which need not exist yet. Nothing is touched before the first call.
     pub fn at(dir: impl Into<PathBuf>, durability: Durability) -> Self {
-        SledStore { dir: dir.into(), durability, lock: None, db: None, known: None, synced_blob: -1 }
+        SledStore { dir: dir.into(), durability, lock: None, db: None, known: None, stuck: None }
     }
 
     /// Takes the place for this process.
-    fn lock(&mut self) -> Result<(), Fault> {
-        if self.lock.is_some() {
-            return Ok(());
-        }
-        let path = beside(&self.dir, ".lock");
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        let file = File::options().create(true).truncate(false).write(true).open(path)?;
-        match file.try_lock() {
-            Ok(()) => self.lock = Some(file),
-            Err(TryLockError::WouldBlock) => return Err(Fault::Locked),
-            Err(TryLockError::Error(why)) => return Err(why.into()),
+    fn take_place(&mut self) -> Result<(), Fault> {
+        if self.lock.is_none() {
+            self.lock = Some(directory::lock(&self.dir)?);
         }
         Ok(())
     }
@@ -99,28 +78,34 @@ impl SledStore {
     /// Opens sled, unless it is open.
     fn open(&mut self) -> Result<&sled::Db, Fault> {
         if self.db.is_none() {
-            self.lock()?;
+            if let Some(doing) = self.stuck {
+                return Err(Fault::Stuck(doing));
+            }
+            self.take_place()?;
             fs::create_dir_all(&self.dir)?;
             remove_half_written_snapshots(&self.dir)?;
             self.db = Some(open_patiently(&self.dir)?);
-            self.synced_blob = -1;
         }
         Ok(self.db.as_ref().expect("opened above"))
     }
 
-    /// Lets go of sled. Also after faults, when its own cleaning up may panic.
+    /// Lets go of sled. Also after faults, when its own cleaning up may panic or hang.
     fn close(&mut self) {
-        if let Some(db) = self.db.take() {
-            // What it failed to write is not acknowledged; there is nothing to add to the fault that led here.
-            let _ = guarded(|| {
+        let Some(db) = self.db.take() else { return };
+        // Whatever it fails to write now was not acknowledged; there is nothing to add to the fault that led here.
+        let closed = within(CLOSE_LIMIT, "closing", move || {
+            guarded(|| {
                 drop(db);
                 Ok(())
-            });
+            })
+        });
+        if let Err(Fault::Stuck(doing)) = closed {
+            self.stuck = Some(doing);
         }
     }
 
     fn manifest(&mut self) -> Result<Option<Manifest>, Fault> {
-        match get(self.open()?, MANIFEST_KEY)? {
+        match get(self.open()?, MANIFEST_PREFIX)? {
             Some(block) => Ok(Some(Manifest::unseal(&block)?)),
             None if self.dir.join(COMMITTED_FILE).exists() => {
                 Err(Fault::Damaged("the store is empty, but a checkpoint was committed to it".to_owned()))
@@ -144,7 +129,7 @@ impl SledStore {
         for listed in &manifest.chunks {
             chunks.adopt(listed, &read_chunk(db, listed.number, &listed.sum)?, each)?;
         }
-        let block = get(db, &rules_key(&manifest.rules))?;
+        let block = get(db, &rules_prefix(&manifest.rules))?;
         let block = block.ok_or_else(|| "the rules message is missing".to_owned())?;
         let (_, rules) = chunk::unseal(Kind::Rules, 0, &block)?;
         if *blake3::hash(&rules).as_bytes() != manifest.rules {
@@ -178,16 +163,19 @@ impl SledStore {
         };
         let mut read = |number, sum: &Sum| read_chunk(db, number, sum).map_err(Fault::while_reading);
         let rolled = known.chunks.roll(&checkpoint.changed, &mut read)?;
-        let written = apply(db, known, &rolled, &checkpoint.meta);
-        let written = written.and_then(|done| {
-            guarded(|| db.flush())?;
+        let written = prepare(db, known, &rolled, &checkpoint.meta).and_then(|prepared| {
+            let db = db.clone();
+            within(COMMIT_LIMIT, "writing", move || {
+                guarded(|| db.apply_batch(prepared.batch))?;
+                guarded(|| db.flush())
+            })?;
             if self.durability == Durability::Power {
-                self.synced_blob = force_to_disk(&self.dir, self.synced_blob)?;
+                force_to_disk(&self.dir)?;
             }
             if known.generation == 0 {
                 File::create(self.dir.join(COMMITTED_FILE))?.sync_all()?;
             }
-            Ok(done)
+            Ok((prepared.bytes, prepared.rules))
         });
         match written {
             Ok((bytes, rules)) => {
@@ -200,42 +188,6 @@ impl SledStore {
                 known.chunks.undo(rolled);
                 Err(fault.while_writing())
             }
-        }
-    }
-
-    /// Puts the directory aside; the one that was put aside before goes.
-    fn put_aside(&mut self) -> io::Result<()> {
-        let (mut number, mut old) = (0, Vec::new());
-        let prefix =
-            beside(Path::new(self.dir.file_name().unwrap_or_default()), ".damaged-").into_os_string();
-        for entry in
-            fs::read_dir(self.dir.parent().filter(|at| *at != Path::new("")).unwrap_or(Path::new(".")))?
-        {
-            let entry = entry?;
-            let name = entry.file_name();
-            let suffix = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
-            if let Some(found) = suffix.and_then(|digits| str::from_utf8(digits).ok()?.parse::<u64>().ok()) {
-                number = number.max(found);
-                old.push(entry.path());
-            }
-        }
-        for path in old {
-            fs::remove_dir_all(path)?;
-        }
-        fs::rename(&self.dir, beside(&self.dir, &format!(".damaged-{}", number + 1)))
-    }
-
-    fn place(&self) -> String {
-        self.dir.display().to_string()
-    }
-
-    fn error(&self, what: &'static str, fault: Fault) -> StoreError {
-        let place = self.place();
-        match fault {
-            Fault::Locked => StoreError::InUse { place },
-            Fault::Damaged(reason) => StoreError::Damaged { place, reason },
-            Fault::Io(why) if is_full(&why) => StoreError::Full { place, why: why.to_string() },
-            Fault::Io(why) => StoreError::Io { what, place, why: why.to_string() },
         }
     }
 }
@@ -253,7 +205,8 @@ impl CheckpointStore for SledStore {
                 self.close();
                 match fault.while_reading() {
                     Fault::Damaged(reason) => Ok(Loaded::Damaged(reason)),
-                    fault => Err(self.error("load", fault)),
+                    Fault::Stuck(doing) => Ok(Loaded::Damaged(directory::stuck_reason(doing))),
+                    fault => Err(fault.into_error("load", &self.dir)),
                 }
             }
         }
@@ -265,18 +218,27 @@ impl CheckpointStore for SledStore {
             Ok(done) => Ok(Committed { duration: started.elapsed(), ..done }),
             Err(fault) => {
                 // sled refuses all work after an IO error: the next commit opens it anew.
-                self.close();
-                Err(self.error("commit", fault))
+                match fault {
+                    // Dropping it would wait for ever. Its own threads keep it alive anyway.
+                    Fault::Stuck(doing) => {
+                        self.stuck = Some(doing);
+                        std::mem::forget(self.db.take());
+                    }
+                    _ => self.close(),
+                }
+                Err(fault.into_error("commit", &self.dir))
             }
         }
     }
 
     fn clear(&mut self) -> Result<(), StoreError> {
         self.close();
-        self.lock().map_err(|fault| self.error("clear", fault))?;
+        self.take_place().map_err(|fault| fault.into_error("clear", &self.dir))?;
         if self.dir.exists() {
-            self.put_aside().map_err(|why| self.error("clear", Fault::Io(why)))?;
+            let aside = directory::put_aside(&self.dir);
+            aside.map_err(|why| Fault::Io(why).into_error("clear", &self.dir))?;
         }
+        self.stuck = None;
         self.known = Some(Known::default());
         Ok(())
     }
@@ -288,8 +250,15 @@ impl Drop for SledStore {
     }
 }
 
-/// Writes chunks, manifest and rules in one batch. Gives the bytes written and the hash of the rules.
-fn apply(db: &sled::Db, known: &Known, rolled: &Rolled, meta: &Meta) -> Result<(u64, Sum), Fault> {
+/// All that a commit changes in sled.
+struct Prepared {
+    batch: sled::Batch,
+    bytes: u64,
+    /// Hash of the rules message in force.
+    rules: Sum,
+}
+
+fn prepare(db: &sled::Db, known: &Known, rolled: &Rolled, meta: &Meta) -> Result<Prepared, Fault> {
     let rules = *blake3::hash(&meta.rules).as_bytes();
     let manifest = Manifest {
         generation: known.generation + 1,
@@ -304,33 +273,48 @@ fn apply(db: &sled::Db, known: &Known, rolled: &Rolled, meta: &Meta) -> Result<(
     };
     let mut batch = sled::Batch::default();
     let mut bytes = 0;
-    let mut insert = |key: &[u8], block: &[u8]| {
+    let mut put = |prefix: &[u8], block: &[u8]| {
         bytes += block.len() as u64;
-        batch.insert(key, block);
+        replace(db, &mut batch, prefix, block)
     };
     for (number, block) in &rolled.written {
-        insert(&chunk_key(*number), block);
+        put(&chunk_prefix(*number), block)?;
     }
-    insert(MANIFEST_KEY, &manifest.seal()?.bytes);
+    put(MANIFEST_PREFIX, &manifest.seal()?.bytes)?;
     if known.rules != Some(rules) {
-        insert(&rules_key(&rules), &chunk::seal(Kind::Rules, 0, &meta.rules)?.bytes);
+        put(&rules_prefix(&rules), &chunk::seal(Kind::Rules, 0, &meta.rules)?.bytes)?;
         if let Some(old) = known.rules {
-            batch.remove(rules_key(&old));
+            put(&rules_prefix(&old), &[])?;
         }
     }
     for number in &rolled.removed {
-        batch.remove(&chunk_key(*number));
+        put(&chunk_prefix(*number), &[])?;
     }
-    guarded(|| db.apply_batch(batch))?;
-    Ok((bytes, rules))
+    Ok(Prepared { batch, bytes, rules })
 }
 
-fn get(db: &sled::Db, key: &[u8]) -> Result<Option<sled::IVec>, Fault> {
-    guarded(|| db.get(key))
+/// Puts `block` in the place of whatever lies under `prefix`; an empty one removes it.
+fn replace(db: &sled::Db, batch: &mut sled::Batch, prefix: &[u8], block: &[u8]) -> Result<(), Fault> {
+    let pieces = block.chunks(PIECE_BYTES).zip(0u32..);
+    let keyed = pieces.map(|(piece, number)| ([prefix, &number.to_be_bytes()].concat(), piece));
+    let mut surplus =
+        guarded(|| db.scan_prefix(prefix).keys().collect::<sled::Result<Vec<_>>>())?.into_iter();
+    for (key, piece) in keyed {
+        surplus.next();
+        batch.insert(key, piece);
+    }
+    surplus.for_each(|key| batch.remove(key));
+    Ok(())
+}
+
+/// The block under `prefix`, if there is one.
+fn get(db: &sled::Db, prefix: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    let pieces = guarded(|| db.scan_prefix(prefix).values().collect::<sled::Result<Vec<_>>>())?;
+    Ok((!pieces.is_empty()).then(|| pieces.concat()))
 }
 
 fn read_chunk(db: &sled::Db, number: u32, sum: &Sum) -> Result<Vec<u8>, Fault> {
-    let block = get(db, &chunk_key(number))?.ok_or_else(|| format!("chunk {number} is missing"))?;
+    let block = get(db, &chunk_prefix(number))?.ok_or_else(|| format!("chunk {number} is missing"))?;
     let (found, raw) = chunk::unseal(Kind::Chunk, u64::from(number), &block)?;
     if found == *sum {
         Ok(raw)
@@ -339,20 +323,13 @@ fn read_chunk(db: &sled::Db, number: u32, sum: &Sum) -> Result<Vec<u8>, Fault> {
     }
 }
 
-fn chunk_key(number: u32) -> [u8; 5] {
+fn chunk_prefix(number: u32) -> [u8; 5] {
     let [a, b, c, d] = number.to_be_bytes();
     [b'c', a, b, c, d]
 }
 
-fn rules_key(hash: &Sum) -> Vec<u8> {
+fn rules_prefix(hash: &Sum) -> Vec<u8> {
     [b"r", &hash[..]].concat()
-}
-
-/// `<dir><suffix>`, in the same parent.
-fn beside(dir: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(dir);
-    name.push(suffix);
-    name.into()
 }
 
 /// A crash or full disk while sled opens leaves these, and every later opening fails. They are never of use.
@@ -367,41 +344,35 @@ fn remove_half_written_snapshots(dir: &Path) -> io::Result<()> {
 }
 
 fn open_patiently(dir: &Path) -> Result<sled::Db, Fault> {
-    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
+    let config = sled::Config::new().path(dir).segment_size(SEGMENT_BYTES).cache_capacity(CACHE_BYTES);
     for _ in 1..REOPEN_TRIES {
         match guarded(|| config.open()) {
             // We hold our own lock, so this is most likely the remainder of our own last opening.
-            Err(Fault::Locked) => std::thread::sleep(REOPEN_PAUSE),
+            Err(Fault::Locked) => thread::sleep(REOPEN_PAUSE),
             opened => return opened,
         }
     }
     guarded(|| config.open())
 }
 
-/// sled's flush hands everything to the operating system; this forces it further. Large values are files of their own
-/// in `blobs`, named by rising numbers, and must get there as well. Gives the newest one.
-fn force_to_disk(dir: &Path, synced_blob: i64) -> io::Result<i64> {
-    let blobs = dir.join("blobs");
-    let mut newest = synced_blob;
-    for entry in fs::read_dir(&blobs)? {
-        let entry = entry?;
-        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<i64>().ok()) else {
-            continue;
-        };
-        if number > synced_blob {
-            match File::open(entry.path()) {
-                Ok(file) => file.sync_all()?,
-                // sled removes those that are replaced.
-                Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-                Err(why) => return Err(why),
-            }
-            newest = newest.max(number);
-        }
-    }
+/// sled's flush hands everything to the operating system; this forces it further.
+fn force_to_disk(dir: &Path) -> io::Result<()> {
     File::open(dir.join("db"))?.sync_all()?;
-    File::open(&blobs)?.sync_all()?;
-    File::open(dir)?.sync_all()?;
-    Ok(newest)
+    File::open(dir)?.sync_all()
+}
+
+/// Waits for `work` in a thread of its own, but not for ever.
+fn within<T: Send + 'static>(
+    limit: Duration,
+    doing: &'static str,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let (sender, done) = mpsc::sync_channel(1);
+    thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+        // Nobody listens any more if it took too long.
+        let _ = sender.send(work());
+    })?;
+    done.recv_timeout(limit).unwrap_or(Err(Fault::Stuck(doing)))
 }
 
 /// Runs something of sled's, which panics on some damage where it could have said so.
@@ -418,29 +389,5 @@ fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
             Err(Fault::Damaged(format!("sled panicked: {}", text.unwrap_or_default())))
         }
-    }
-}
-
-fn is_full(why: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(why.kind(), StorageFull | QuotaExceeded | FileTooLarge)
-}
-
-fn speaks_of_content(why: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidInput, NotFound, Other, UnexpectedEof};
-    const EIO: i32 = 5;
-    matches!(why.kind(), InvalidData | InvalidInput | NotFound | Other | UnexpectedEof)
-        || why.raw_os_error() == Some(EIO)
-}
-
-impl From<io::Error> for Fault {
-    fn from(why: io::Error) -> Self {
-        Fault::Io(why)
-    }
-}
-
-impl From<String> for Fault {
-    fn from(reason: String) -> Self {
-        Fault::Damaged(reason)
     }
 }
