@@ -1,0 +1,137 @@
+//! A disk that is really full: a small tmpfs, where mounting is allowed.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+
+/// A mounted tmpfs; unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let at = tempfile::tempdir().expect("a temporary directory");
+        let options = format!("size={size}");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(at.path()).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(SmallDisk(at)),
+            _ => None,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(self.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.path().display());
+    }
+}
+
+/// Keys that all hold `round`, in values that do not compress.
+fn checkpoint(round: u64) -> Checkpoint {
+    let changed = (0..2_000u64).map(|number| {
+        let mut value = vec![0; 1_000];
+        blake3::Hasher::new()
+            .update(&[round as u8])
+            .update(&number.to_le_bytes())
+            .finalize_xof()
+            .fill(&mut value);
+        value[..8].copy_from_slice(&round.to_le_bytes());
+        (StoredKey(u128::from(number).to_le_bytes()), Some(value))
+    });
+    Checkpoint { meta: Meta { seq: round, ..Meta::default() }, changed: changed.collect() }
+}
+
+/// The round that all keys hold.
+fn round(store: &mut SledStore) -> u64 {
+    let mut rounds = HashMap::new();
+    let loaded = store.load(&mut |_, value| {
+        let round = u64::from_le_bytes(*value.first_chunk().expect("begins with its round"));
+        *rounds.entry(round).or_insert(0) += 1;
+        Ok(())
+    });
+    let Ok(Loaded::Found(meta)) = loaded else { panic!("{loaded:?}") };
+    assert_eq!(rounds, HashMap::from([(meta.seq, 2_000)]));
+    meta.seq
+}
+
+#[test]
+fn a_full_disk_costs_a_checkpoint_and_nothing_else() {
+    let Some(disk) = SmallDisk::mount("48m") else {
+        println!("skipped: mounting a small disk is not allowed here");
+        return;
+    };
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![1; 34 << 20]).expect("fits");
+    let dir = disk.path().join("checkpoint");
+    let mut store = SledStore::at(&dir, Durability::Power);
+
+    let mut written = 0;
+    let full = loop {
+        match store.commit(&checkpoint(written + 1)) {
+            Ok(_) => written += 1,
+            Err(why) => break why,
+        }
+        assert!(written < 50, "the disk never became full");
+    };
+    assert!(matches!(full, StoreError::Full { .. }), "{full}");
+    assert!(written > 0, "not even one checkpoint fitted");
+
+    // Again and again while it is full: the same answer, and never a worse one. A try may free enough to succeed.
+    let mut last = written + 1;
+    for _ in 0..10 {
+        last += 1;
+        match store.commit(&checkpoint(last)) {
+            Ok(_) => written = last,
+            Err(why) => assert!(matches!(why, StoreError::Full { .. }), "{why}"),
+        }
+    }
+
+    fs::remove_file(&ballast).expect("ours");
+    assert!(round(&mut store) >= written);
+    for _ in 0..20 {
+        last += 1;
+        store.commit(&checkpoint(last)).expect("there is room again");
+    }
+    drop(store);
+    assert_eq!(round(&mut SledStore::at(&dir, Durability::Power)), last);
+}
+
+#[test]
+fn commits_go_on_after_a_full_disk_without_loading() {
+    let Some(disk) = SmallDisk::mount("48m") else {
+        println!("skipped: mounting a small disk is not allowed here");
+        return;
+    };
+    let dir = disk.path().join("checkpoint");
+    let ballast = disk.path().join("ballast");
+    let mut store = SledStore::at(&dir, Durability::Kill);
+    for last in 1..40 {
+        // Full in every fourth round, and freed in the round after.
+        if last % 4 == 0 {
+            let mut bytes = 64 << 20;
+            while bytes > 4_096 {
+                let _ = fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(&ballast)
+                    .and_then(|mut file| std::io::Write::write_all(&mut file, &vec![1; bytes]));
+                bytes /= 2;
+            }
+        }
+        match store.commit(&checkpoint(last)) {
+            Ok(_) => assert_eq!(round(&mut store), last),
+            Err(why) => {
+                assert!(last % 4 == 0 && matches!(why, StoreError::Full { .. }), "round {last}: {why}")
+            }
+        }
+        let _ = fs::remove_file(&ballast);
+    }
+}
