@@ -10,103 +10,15 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use sightline::bus::jetstream::streams::Outcome;
 use sightline::bus::jetstream::{
-    ConnectSettings, Connection, FirstConnect, InFlight, JetStreamEvents, JetStreamOutputs, Shrink,
-    StreamSettings, connect, setup,
+    ConnectSettings, FirstConnect, InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings,
+    connect, setup,
 };
 use sightline::bus::{BusError, EventLog, LogMessage, Output, OutputLog, OutputPlace};
 use sightline_schemas::Position;
+use support::bus::{Bus, SUBJECT, number};
 use support::nats::NatsServer;
 
 const WAIT: Duration = Duration::from_millis(200);
-const SUBJECT: &str = "events.default.iris";
-
-/// A server with the three streams, a connection of ours and a plain client beside it.
-struct Bus {
-    server: NatsServer,
-    connection: Connection,
-    plain: jetstream::Context,
-}
-
-impl Bus {
-    async fn start() -> Self {
-        let server = NatsServer::start();
-        let settings = ConnectSettings {
-            url: server.url(),
-            ..ConnectSettings::default()
-        };
-        let connection = connect(&settings, FirstConnect::OrFail).await.expect("connected");
-        setup(&connection, &StreamSettings::default(), Shrink::Refuse)
-            .await
-            .expect("streams");
-        let plain = jetstream::new(async_nats::connect(server.url()).await.expect("connected"));
-        Bus {
-            server,
-            connection,
-            plain,
-        }
-    }
-
-    /// Kills the server and starts it again. The plain client is a new one: what it sends must not get lost on the way.
-    async fn restart(&mut self) {
-        self.server.restart();
-        self.plain = jetstream::new(async_nats::connect(self.server.url()).await.expect("connected"));
-    }
-
-    /// Publishes the events `first..=last`; each body is its number.
-    async fn publish(&self, first: u64, last: u64) {
-        let mut acks = Vec::new();
-        for number in first..=last {
-            let sent = self.plain.publish(SUBJECT, number.to_string().into()).await;
-            acks.push(sent.expect("sent"));
-            if acks.len() == 500 || number == last {
-                for ack in acks.drain(..) {
-                    ack.await.expect("stored");
-                }
-            }
-        }
-    }
-
-    async fn events(&self, seq: u64) -> JetStreamEvents {
-        let mut events = JetStreamEvents::new(self.connection.clone(), "EVENTS");
-        events.seek(seq).await.expect("positioned");
-        events
-    }
-
-    async fn outputs(&self) -> JetStreamOutputs {
-        let mut outputs = JetStreamOutputs::new(self.connection.clone(), "INCIDENTS", InFlight::default());
-        outputs.open("LOG@1").await.expect("opened");
-        outputs
-    }
-
-    async fn stream(&self, name: &str) -> jetstream::stream::Stream {
-        self.plain.get_stream(name).await.expect("a stream")
-    }
-
-    async fn configure(&self, name: &str, change: impl FnOnce(&mut jetstream::stream::Config)) {
-        let mut config = self.stream(name).await.cached_info().config.clone();
-        change(&mut config);
-        self.plain.update_stream(config).await.expect("updated");
-    }
-
-    /// The numbers in the bodies of everything in `INCIDENTS`, in order.
-    async fn stored_outputs(&self) -> Vec<u64> {
-        let mut stream = self.stream("INCIDENTS").await;
-        let state = stream.info().await.expect("state").state.clone();
-        let mut numbers = Vec::new();
-        for seq in state.first_sequence..=state.last_sequence {
-            let message = stream.get_raw_message(seq).await.expect("stored");
-            numbers.push(number(&message.payload));
-        }
-        numbers
-    }
-}
-
-fn number(body: &[u8]) -> u64 {
-    std::str::from_utf8(body)
-        .expect("text")
-        .parse()
-        .expect("a number")
-}
 
 /// The next batch, however often the bus has to be asked.
 async fn batch(events: &mut JetStreamEvents, max: usize) -> Vec<LogMessage> {
@@ -180,45 +92,21 @@ async fn headers_and_appended_messages_are_read_back() {
     let bus = Bus::start().await;
     let mut events = bus.events(1).await;
     assert!(events.last_on("control.rules").await.expect("answered").is_none());
-    let headers = [
-        ("Content-Type", "application/json".to_owned()),
-        ("Content-Encoding", "zstd".to_owned()),
-    ];
+    let headers = [("Content-Type", "application/json".to_owned()), ("Content-Encoding", "zstd".to_owned())];
     for number in 1..=3_u64 {
         let body = Bytes::from(number.to_string());
-        assert_eq!(
-            events
-                .append("control.rules", &headers, body)
-                .await
-                .expect("stored"),
-            number
-        );
+        assert_eq!(events.append("control.rules", &headers, body).await.expect("stored"), number);
     }
     let read = batch(&mut events, 1).await;
     assert_eq!(read[0].content_type.as_deref(), Some("application/json"));
     assert_eq!(read[0].content_encoding.as_deref(), Some("zstd"));
-    let first = events
-        .first_on("control.rules")
-        .await
-        .expect("answered")
-        .expect("stored");
-    let last = events
-        .last_on("control.rules")
-        .await
-        .expect("answered")
-        .expect("stored");
+    let first = events.first_on("control.rules").await.expect("answered").expect("stored");
+    let last = events.last_on("control.rules").await.expect("answered").expect("stored");
     assert_eq!((first.seq, last.seq, number(&last.body)), (1, 3, 3));
-    assert_eq!(
-        (first.received_at, &first.content_type),
-        (read[0].received_at, &read[0].content_type)
-    );
+    assert_eq!((first.received_at, &first.content_type), (read[0].received_at, &read[0].content_type));
     let info = events.info().await.expect("answered");
     assert_eq!((info.first_seq, info.last_seq), (1, 3));
-    assert!(
-        info.id.starts_with("EVENTS@2") && info.id.ends_with('Z'),
-        "{}",
-        info.id
-    );
+    assert!(info.id.starts_with("EVENTS@2") && info.id.ends_with('Z'), "{}", info.id);
 }
 
 #[tokio::test]
@@ -231,11 +119,7 @@ async fn a_consumer_deleted_on_the_server_is_made_anew() {
     for round in 0..4 {
         expect_events(&mut events, round * 7_000 + 1, (round + 1) * 7_000, 1_000).await;
         let stream = bus.stream("EVENTS").await;
-        let names: Vec<String> = stream
-            .consumer_names()
-            .map(|name| name.expect("a name"))
-            .collect()
-            .await;
+        let names: Vec<String> = stream.consumer_names().map(|name| name.expect("a name")).collect().await;
         for name in names {
             stream.delete_consumer(&name).await.expect("deleted");
             deleted += 1;
@@ -272,16 +156,7 @@ async fn purged_events_are_a_gap_that_is_named_until_the_reader_goes_on() {
     let mut events = bus.events(101).await;
     for _ in 0..2 {
         let error = reading_error(&mut events).await;
-        assert!(
-            matches!(
-                error,
-                BusError::Gap {
-                    first: 101,
-                    last: 9_000
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, BusError::Gap { first: 101, last: 9_000 }), "{error}");
     }
     events.seek(9_001).await.expect("positioned");
     expect_events(&mut events, 9_001, 10_000, 100).await;
@@ -292,16 +167,7 @@ async fn purged_events_are_a_gap_that_is_named_until_the_reader_goes_on() {
     let mut events = bus.events(10_002).await;
     stream.purge().await.expect("purged");
     let error = reading_error(&mut events).await;
-    assert!(
-        matches!(
-            error,
-            BusError::Gap {
-                first: 10_002,
-                last: 10_010
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, BusError::Gap { first: 10_002, last: 10_010 }), "{error}");
 }
 
 #[tokio::test]
@@ -345,9 +211,7 @@ async fn a_log_that_is_created_anew_is_another_log() {
     events.seek(1).await.expect("positioned");
     expect_events(&mut events, 1, 100, 1_000).await;
     bus.plain.delete_stream("EVENTS").await.expect("deleted");
-    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse)
-        .await
-        .expect("streams");
+    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
     // More than before: the sequence alone would not show it.
     bus.publish(1, 200).await;
     for _ in 0..2 {
@@ -377,10 +241,7 @@ async fn outputs_are_stored_in_order_with_their_place() {
     outputs.flush().await.expect("stored");
     assert_eq!(outputs.poll().await.expect("polled"), 0);
     let last = outputs.open("LOG@1").await.expect("opened").expect("an output");
-    assert_eq!(
-        (last.seq, last.log.as_str(), number(&last.body)),
-        (10_000, "LOG@1", 10_000)
-    );
+    assert_eq!((last.seq, last.log.as_str(), number(&last.body)), (10_000, "LOG@1", 10_000));
     assert_eq!(last.place, output(10_000).place);
     assert_eq!(bus.stored_outputs().await, (1..=10_000).collect::<Vec<_>>());
     outputs.publish(range(10_001, 10_001)).await.expect("sent");
@@ -392,24 +253,12 @@ async fn outputs_are_stored_in_order_with_their_place() {
 #[tokio::test]
 async fn a_newest_output_of_somebody_else_has_no_place() {
     let bus = Bus::start().await;
-    bus.plain
-        .publish("incidents.x.y.z", "strange".into())
-        .await
-        .expect("sent")
-        .await
-        .expect("stored");
+    bus.plain.publish("incidents.x.y.z", "strange".into()).await.expect("sent").await.expect("stored");
     let mut outputs = JetStreamOutputs::new(bus.connection.clone(), "INCIDENTS", InFlight::default());
     let last = outputs.open("LOG@1").await.expect("opened").expect("an output");
-    assert_eq!(
-        (last.seq, last.log.as_str(), last.place),
-        (1, "", OutputPlace::default())
-    );
+    assert_eq!((last.seq, last.log.as_str(), last.place), (1, "", OutputPlace::default()));
     bus.stream("INCIDENTS").await.purge().await.expect("purged");
-    let last = outputs
-        .open("LOG@1")
-        .await
-        .expect("opened")
-        .expect("an output once was there");
+    let last = outputs.open("LOG@1").await.expect("opened").expect("an output once was there");
     assert_eq!((last.seq, last.log.as_str(), last.body.len()), (1, "", 0));
 }
 
@@ -429,10 +278,7 @@ async fn the_second_of_two_writers_is_fenced() {
     third.publish(range(11, 5_000)).await.expect("sent");
     let _ = fourth.publish(range(6_000, 6_010)).await;
     let results = [third.flush().await, fourth.flush().await];
-    let fenced = results
-        .iter()
-        .filter(|result| matches!(result, Err(BusError::Fenced(_))))
-        .count();
+    let fenced = results.iter().filter(|result| matches!(result, Err(BusError::Fenced(_)))).count();
     assert_eq!(fenced, 1, "{results:?}");
     let stored = bus.stored_outputs().await;
     assert_eq!(stored.len(), stored.iter().collect::<BTreeSet<_>>().len());
@@ -444,10 +290,7 @@ async fn a_server_killed_while_outputs_are_under_way_loses_and_doubles_none() {
     let mut bus = Bus::start().await;
     let mut outputs = bus.outputs().await;
     for round in 0..5 {
-        outputs
-            .publish(range(round * 3_000 + 1, (round + 1) * 3_000))
-            .await
-            .expect("sent");
+        outputs.publish(range(round * 3_000 + 1, (round + 1) * 3_000)).await.expect("sent");
         // Some are stored, some on their way, some not yet sent.
         bus.restart().await;
     }
@@ -479,10 +322,7 @@ async fn full_stream(limit: impl FnOnce(&mut jetstream::stream::Config)) {
     let mut outputs = bus.outputs().await;
     let publishing = tokio::spawn(async move {
         for round in 0..10 {
-            outputs
-                .publish(range(round * 100 + 1, (round + 1) * 100))
-                .await
-                .expect("sent");
+            outputs.publish(range(round * 100 + 1, (round + 1) * 100)).await.expect("sent");
         }
         outputs.flush().await.expect("stored");
     });
@@ -523,15 +363,8 @@ async fn an_output_larger_than_the_server_takes_is_named() {
     let mut outputs = bus.outputs().await;
     let mut large = output(1);
     large.body = Bytes::from(vec![b'x'; 1 << 20]);
-    let error = outputs
-        .publish(vec![large])
-        .await
-        .expect_err("too large")
-        .to_string();
-    assert!(
-        error.contains("1048576") && error.contains("max_payload"),
-        "{error}"
-    );
+    let error = outputs.publish(vec![large]).await.expect_err("too large").to_string();
+    assert!(error.contains("1048576") && error.contains("max_payload"), "{error}");
     outputs.publish(range(1, 1)).await.expect("sent");
     outputs.flush().await.expect("stored");
 }
@@ -543,9 +376,7 @@ async fn an_output_stream_that_lost_acknowledged_messages_stops_the_writer() {
     outputs.publish(range(1, 10)).await.expect("sent");
     outputs.flush().await.expect("stored");
     bus.plain.delete_stream("INCIDENTS").await.expect("deleted");
-    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse)
-        .await
-        .expect("streams");
+    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
     let _ = outputs.publish(range(11, 20)).await;
     let error = outputs.flush().await.expect_err("lost");
     assert!(matches!(error, BusError::Stop(_)), "{error}");
@@ -556,46 +387,62 @@ async fn setting_up_twice_changes_nothing_and_deletes_nothing_unasked() {
     let bus = Bus::start().await;
     let settings = StreamSettings::default();
     let outcomes = |reports: Vec<sightline::bus::jetstream::streams::StreamReport>| {
-        reports
-            .into_iter()
-            .map(|report| report.outcome)
-            .collect::<Vec<_>>()
+        reports.into_iter().map(|report| report.outcome).collect::<Vec<_>>()
     };
-    let again = setup(&bus.connection, &settings, Shrink::Refuse)
-        .await
-        .expect("set up");
-    assert_eq!(
-        outcomes(again),
-        [Outcome::Unchanged, Outcome::Unchanged, Outcome::Unchanged]
-    );
+    let again = setup(&bus.connection, &settings, Shrink::Refuse).await.expect("set up");
+    assert_eq!(outcomes(again), [Outcome::Unchanged, Outcome::Unchanged, Outcome::Unchanged]);
 
     bus.publish(1, 1_000).await;
-    let smaller = StreamSettings {
-        events_max_bytes: 20_000,
-        ..settings.clone()
-    };
-    let error = setup(&bus.connection, &smaller, Shrink::Refuse)
-        .await
-        .expect_err("refused")
-        .to_string();
+    let smaller = StreamSettings { events_max_bytes: 20_000, ..settings.clone() };
+    let error = setup(&bus.connection, &smaller, Shrink::Refuse).await.expect_err("refused").to_string();
     assert!(error.contains("EVENTS") && error.contains("20000"), "{error}");
     assert_eq!(bus.stream("EVENTS").await.cached_info().state.messages, 1_000);
 
-    let changed = setup(&bus.connection, &smaller, Shrink::Allow)
-        .await
-        .expect("set up");
+    let changed = setup(&bus.connection, &smaller, Shrink::Allow).await.expect("set up");
     let expected = format!("max_bytes {} -> 20000", settings.events_max_bytes);
-    assert_eq!(
-        outcomes(changed),
-        [
-            Outcome::Changed(vec![expected]),
-            Outcome::Unchanged,
-            Outcome::Unchanged
-        ]
-    );
+    assert_eq!(outcomes(changed), [Outcome::Changed(vec![expected]), Outcome::Unchanged, Outcome::Unchanged]);
     assert!(bus.stream("EVENTS").await.cached_info().state.messages < 1_000);
-    let grown = setup(&bus.connection, &settings, Shrink::Refuse)
-        .await
-        .expect("set up");
+    let grown = setup(&bus.connection, &settings, Shrink::Refuse).await.expect("set up");
     assert!(matches!(&outcomes(grown)[0], Outcome::Changed(_)));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_later_is_waited_for_and_wrong_credentials_are_not() {
+    let mut server = NatsServer::start_with("authorization { user: anna, password: right }");
+    server.kill();
+    let right = ConnectSettings {
+        url: server.url(),
+        user: Some("anna".to_owned()),
+        password: Some("right".to_owned()),
+        ..ConnectSettings::default()
+    };
+    let error = connect(&right, FirstConnect::OrFail).await.expect_err("nobody is there");
+    assert!(matches!(error, BusError::Retry { .. }), "{error}");
+    let waiting = tokio::spawn({
+        let right = right.clone();
+        async move { connect(&right, FirstConnect::KeepTrying).await }
+    });
+    server.revive();
+    assert!(waiting.await.expect("no panic").expect("connected").is_connected());
+    let wrong = ConnectSettings { password: Some("wrong".to_owned()), ..right };
+    let error = connect(&wrong, FirstConnect::KeepTrying).await.expect_err("refused");
+    assert!(matches!(error, BusError::Stop(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_subject_that_is_not_allowed_is_named_where_it_looks_like_a_time_out() {
+    let server = NatsServer::start_with(
+        r#"authorization { users = [ { user: anna, password: p, permissions: { publish: { deny: "control.>" } } } ] }"#,
+    );
+    let settings = ConnectSettings {
+        url: server.url(),
+        user: Some("anna".to_owned()),
+        password: Some("p".to_owned()),
+        ..ConnectSettings::default()
+    };
+    let connection = connect(&settings, FirstConnect::OrFail).await.expect("connected");
+    setup(&connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
+    let mut events = JetStreamEvents::new(connection, "EVENTS");
+    let error = events.append("control.tick", &[], Bytes::new()).await.expect_err("not allowed").to_string();
+    assert!(error.contains("Permissions Violation") && error.contains("control.tick"), "{error}");
 }

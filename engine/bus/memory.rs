@@ -20,10 +20,7 @@ fn fault(left: &mut u32) -> Result<(), BusError> {
         return Ok(());
     }
     *left -= 1;
-    Err(BusError::Retry {
-        what: "memory log",
-        why: "a fault was asked for".to_owned(),
-    })
+    Err(BusError::Retry { what: "memory log", why: "a fault was asked for".to_owned() })
 }
 
 #[derive(Debug, Default)]
@@ -72,16 +69,8 @@ pub struct MemoryLog {
 
 impl Default for MemoryLog {
     fn default() -> Self {
-        let events = Events {
-            first_seq: 1,
-            now: EventTime::from_micros(0),
-            ..Events::default()
-        };
-        MemoryLog {
-            shared: Arc::new(Mutex::new(events)),
-            generation: 0,
-            next: None,
-        }
+        let events = Events { first_seq: 1, now: EventTime::from_micros(0), ..Events::default() };
+        MemoryLog { shared: Arc::new(Mutex::new(events)), generation: 0, next: None }
     }
 }
 
@@ -115,12 +104,8 @@ impl MemoryLog {
     /// Deletes the log and makes an empty one of the same name.
     pub fn replace(&self) {
         let mut events = lock(&self.shared);
-        *events = Events {
-            generation: events.generation + 1,
-            first_seq: 1,
-            now: events.now,
-            ..Events::default()
-        };
+        *events =
+            Events { generation: events.generation + 1, first_seq: 1, now: events.now, ..Events::default() };
     }
 
     /// Lets the next `calls` calls of the log fail with [`BusError::Retry`].
@@ -147,11 +132,7 @@ impl EventLog for MemoryLog {
             self.generation = events.generation;
         }
         let id = format!("memory@{}", events.generation);
-        Ok(LogInfo {
-            id,
-            first_seq: events.first_seq,
-            last_seq: events.last_seq(),
-        })
+        Ok(LogInfo { id, first_seq: events.first_seq, last_seq: events.last_seq() })
     }
 
     async fn seek(&mut self, seq: u64) -> Result<(), BusError> {
@@ -170,19 +151,10 @@ impl EventLog for MemoryLog {
                 return Err(BusError::Replaced);
             }
             if events.first_seq > next {
-                return Err(BusError::Gap {
-                    first: next,
-                    last: events.first_seq - 1,
-                });
+                return Err(BusError::Gap { first: next, last: events.first_seq - 1 });
             }
             let skipped = usize::try_from(next - events.first_seq).unwrap_or(usize::MAX);
-            events
-                .messages
-                .iter()
-                .skip(skipped)
-                .take(max)
-                .cloned()
-                .collect::<Vec<_>>()
+            events.messages.iter().skip(skipped).take(max).cloned().collect::<Vec<_>>()
         };
         self.next = self.next.map(|next| next + batch.len() as u64);
         if batch.is_empty() {
@@ -207,20 +179,11 @@ impl EventLog for MemoryLog {
         headers: &[(&'static str, String)],
         body: Bytes,
     ) -> Result<u64, BusError> {
-        let header = |wanted| {
-            headers
-                .iter()
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, value)| value.clone())
-        };
+        let header =
+            |wanted| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         let mut events = lock(&self.shared);
         fault(&mut events.faults)?;
-        Ok(events.append(
-            subject,
-            header(HEADER_CONTENT_TYPE),
-            header(HEADER_CONTENT_ENCODING),
-            body,
-        ))
+        Ok(events.append(subject, header(HEADER_CONTENT_TYPE), header(HEADER_CONTENT_ENCODING), body))
     }
 }
 
@@ -244,11 +207,7 @@ pub struct MemoryOutputs {
 impl MemoryOutputs {
     /// Everything that is stored, in order.
     pub fn outputs(&self) -> Vec<Output> {
-        lock(&self.shared)
-            .outputs
-            .iter()
-            .map(|(_, output)| output.clone())
-            .collect()
+        lock(&self.shared).outputs.iter().map(|(_, output)| output.clone()).collect()
     }
 
     /// From now on nothing is stored or acknowledged. What a writer had under way is lost with it.
@@ -281,9 +240,7 @@ impl MemoryOutputs {
         }
         if !stored.held {
             self.acked += self.pending.len();
-            stored
-                .outputs
-                .extend(self.pending.drain(..).map(|output| (self.log.clone(), output)));
+            stored.outputs.extend(self.pending.drain(..).map(|output| (self.log.clone(), output)));
         }
         Ok(self.pending.len())
     }

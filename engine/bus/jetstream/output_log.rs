@@ -42,10 +42,7 @@ pub struct InFlight {
 
 impl Default for InFlight {
     fn default() -> Self {
-        InFlight {
-            messages_max: 4_096,
-            bytes_max: 16 << 20,
-        }
+        InFlight { messages_max: 4_096, bytes_max: 16 << 20 }
     }
 }
 
@@ -100,18 +97,11 @@ struct Trouble {
 impl JetStreamOutputs {
     /// The output log in `stream`. Call [`OutputLog::open`] before anything else.
     pub fn new(connection: Connection, stream: &str, in_flight: InFlight) -> Self {
-        JetStreamOutputs {
-            connection,
-            stream: stream.to_owned(),
-            in_flight,
-            opened: None,
-        }
+        JetStreamOutputs { connection, stream: stream.to_owned(), in_flight, opened: None }
     }
 
     fn opened(&mut self) -> Result<&mut Opened, BusError> {
-        self.opened
-            .as_mut()
-            .ok_or_else(|| BusError::Stop(format!("output log {} is not open", self.stream)))
+        self.opened.as_mut().ok_or_else(|| BusError::Stop(format!("output log {} is not open", self.stream)))
     }
 
     /// Does what can be done now: takes answers in, asks the stream after trouble, sends what may be sent.
@@ -128,10 +118,7 @@ impl JetStreamOutputs {
             let why = self.connection.explain("no acknowledgement came");
             opened.suspect(&self.stream, why);
         }
-        if opened
-            .trouble
-            .as_ref()
-            .is_some_and(|trouble| trouble.not_before <= Instant::now())
+        if opened.trouble.as_ref().is_some_and(|trouble| trouble.not_before <= Instant::now())
             && self.connection.is_connected()
         {
             match opened.resume(&self.connection, &self.stream).await {
@@ -170,16 +157,10 @@ impl Opened {
             return;
         }
         // One refusal brings as many as there are messages behind it; the first says why.
-        let news = self
-            .trouble
-            .as_ref()
-            .is_none_or(|trouble| trouble.not_before <= Instant::now());
+        let news = self.trouble.as_ref().is_none_or(|trouble| trouble.not_before <= Instant::now());
         if news {
             tracing::warn!(stream, why, pending = self.pending.len(), acked = self.acked, delay = ?self.delay, "output_held");
-            self.trouble = Some(Trouble {
-                why,
-                not_before: Instant::now() + self.delay,
-            });
+            self.trouble = Some(Trouble { why, not_before: Instant::now() + self.delay });
             self.delay = (self.delay * 2).min(DELAY_MAX);
         }
     }
@@ -206,14 +187,8 @@ impl Opened {
         };
         match Answer::parse(&message) {
             // Good news is true whenever it was sent: message `seq` is the same in every epoch.
-            Answer::Stored {
-                stream: at,
-                seq: stored,
-            } if at == stream && stored == seq => self.confirm(seq),
-            Answer::Stored {
-                stream: at,
-                seq: stored,
-            } => {
+            Answer::Stored { stream: at, seq: stored } if at == stream && stored == seq => self.confirm(seq),
+            Answer::Stored { stream: at, seq: stored } => {
                 let why = format!("{stream}: message {seq} was stored as {stored} in {at}");
                 return Err(BusError::Stop(why));
             }
@@ -291,19 +266,12 @@ impl Opened {
     }
 
     fn fenced(&self, stream: &str, last: u64, which: &str) -> BusError {
-        BusError::Fenced(format!(
-            "{stream} has message {last}, {which}; we stand at {}",
-            self.acked
-        ))
+        BusError::Fenced(format!("{stream} has message {last}, {which}; we stand at {}", self.acked))
     }
 
     /// Sends what the limits allow.
     async fn send(&mut self, connection: &Connection, limits: InFlight) -> Result<(), BusError> {
-        let messages_max = if self.probing {
-            1
-        } else {
-            limits.messages_max.max(1)
-        };
+        let messages_max = if self.probing { 1 } else { limits.messages_max.max(1) };
         while let Some(output) = self.pending.get(self.sent) {
             // The client would queue some and then hold us up until the connection is back.
             if !connection.is_connected() {
@@ -330,9 +298,7 @@ impl Opened {
             }
             self.sent += 1;
             self.sent_bytes += bytes;
-            sending
-                .await
-                .map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
+            sending.await.map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
         }
         Ok(())
     }
@@ -362,10 +328,7 @@ fn headers(output: &Output, log: &str, last: u64) -> HeaderMap {
         map.insert(*name, header_value(value));
     }
     // After the given ones: these are what the log is read back by.
-    map.insert(
-        HEADER_POSITION,
-        format!("{}.{}", output.place.position, output.place.ordinal),
-    );
+    map.insert(HEADER_POSITION, format!("{}.{}", output.place.position, output.place.ordinal));
     map.insert(HEADER_LOG, header_value(log));
     map.insert(NATS_EXPECTED_LAST_SEQUENCE, last.to_string());
     map
@@ -375,10 +338,7 @@ fn headers(output: &Output, log: &str, last: u64) -> HeaderMap {
 fn origin(headers: &HeaderMap) -> (String, OutputPlace) {
     let read = || {
         let (position, ordinal) = headers.get(HEADER_POSITION)?.as_str().rsplit_once('.')?;
-        let place = OutputPlace {
-            position: Position::parse(position)?,
-            ordinal: ordinal.parse().ok()?,
-        };
+        let place = OutputPlace { position: Position::parse(position)?, ordinal: ordinal.parse().ok()? };
         Some((headers.get(HEADER_LOG)?.as_str().to_owned(), place))
     };
     read().unwrap_or_default()
@@ -418,17 +378,9 @@ impl OutputLog for JetStreamOutputs {
             return Ok(None);
         }
         let stored = lookup::message(&self.connection, &self.stream, Which::At(info.last_seq)).await?;
-        let (log, place) = stored
-            .as_ref()
-            .map(|stored| origin(&stored.headers))
-            .unwrap_or_default();
+        let (log, place) = stored.as_ref().map(|stored| origin(&stored.headers)).unwrap_or_default();
         let body = stored.map(|stored| stored.payload).unwrap_or_default();
-        Ok(Some(LastOutput {
-            seq: info.last_seq,
-            log,
-            place,
-            body: Bytes::copy_from_slice(&body),
-        }))
+        Ok(Some(LastOutput { seq: info.last_seq, log, place, body: Bytes::copy_from_slice(&body) }))
     }
 
     async fn publish(&mut self, outputs: Vec<Output>) -> Result<(), BusError> {
