@@ -13,8 +13,9 @@ use sightline::bus::jetstream::{
     ConnectSettings, FirstConnect, InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings,
     connect, setup,
 };
+use sightline::bus::memory::{MemoryLog, MemoryOutputs};
 use sightline::bus::{BusError, EventLog, LogMessage, Output, OutputLog, OutputPlace};
-use sightline_schemas::Position;
+use sightline_schemas::{EventTime, Position};
 use support::bus::{Bus, SUBJECT, number};
 use support::nats::NatsServer;
 
@@ -262,18 +263,46 @@ async fn a_newest_output_of_somebody_else_has_no_place() {
     assert_eq!((last.seq, last.log.as_str(), last.body.len()), (1, "", 0));
 }
 
-#[tokio::test]
-async fn the_second_of_two_writers_is_fenced() {
-    let bus = Bus::start().await;
-    let (mut first, mut second) = (bus.outputs().await, bus.outputs().await);
+/// Two that were opened on the same empty log; the first one gets to write its outputs 1 to 10.
+async fn second_of_two_is_fenced(mut first: impl OutputLog, mut second: impl OutputLog) {
     first.publish(range(1, 10)).await.expect("sent");
     first.flush().await.expect("stored");
-    // Also on a stream that was empty when both opened it.
     let error = match second.publish(range(20_000, 20_005)).await {
         Ok(()) => second.flush().await.expect_err("fenced"),
         Err(error) => error,
     };
     assert!(matches!(error, BusError::Fenced(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_log_in_memory_keeps_the_same_conditions() {
+    let mut first = MemoryOutputs::default();
+    let mut second = first.clone();
+    assert_eq!(first.open("LOG@1").await.expect("opened"), None);
+    second.open("LOG@1").await.expect("opened");
+    let stored = first.clone();
+    second_of_two_is_fenced(first, second).await;
+    assert_eq!(stored.outputs(), range(1, 10));
+
+    let log = MemoryLog::default();
+    let mut events = log.clone();
+    events.seek(1).await.expect("positioned");
+    for number in 1..=5_i64 {
+        log.push(EventTime::from_micros(number), SUBJECT, &[], Bytes::from(number.to_string()));
+    }
+    log.fail_next(1);
+    assert!(matches!(events.next_batch(2, WAIT).await, Err(BusError::Retry { .. })));
+    assert_eq!(events.next_batch(2, WAIT).await.expect("read").len(), 2);
+    log.purge_to(5);
+    assert!(matches!(events.next_batch(2, WAIT).await, Err(BusError::Gap { first: 3, last: 4 })));
+    log.replace();
+    assert!(matches!(events.next_batch(2, WAIT).await, Err(BusError::Replaced)));
+}
+
+#[tokio::test]
+async fn the_second_of_two_writers_is_fenced() {
+    let bus = Bus::start().await;
+    second_of_two_is_fenced(bus.outputs().await, bus.outputs().await).await;
     let (mut third, mut fourth) = (bus.outputs().await, bus.outputs().await);
     third.publish(range(11, 5_000)).await.expect("sent");
     let _ = fourth.publish(range(6_000, 6_010)).await;

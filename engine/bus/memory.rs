@@ -38,19 +38,15 @@ impl Events {
         self.first_seq + self.messages.len() as u64 - 1
     }
 
-    fn append(
-        &mut self,
-        subject: &str,
-        content_type: Option<String>,
-        encoding: Option<String>,
-        body: Bytes,
-    ) -> u64 {
+    fn append(&mut self, subject: &str, headers: &[(&'static str, String)], body: Bytes) -> u64 {
+        let header =
+            |wanted| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         let seq = self.last_seq() + 1;
         self.messages.push_back(LogMessage {
             seq,
             subject: Some(subject.to_owned()),
-            content_type,
-            content_encoding: encoding,
+            content_type: header(HEADER_CONTENT_TYPE),
+            content_encoding: header(HEADER_CONTENT_ENCODING),
             received_at: Some(self.now),
             body,
         });
@@ -76,16 +72,10 @@ impl Default for MemoryLog {
 
 impl MemoryLog {
     /// Appends an event that the bus receives at `at`. Gives its sequence.
-    pub fn push(
-        &self,
-        at: EventTime,
-        subject: &str,
-        content_type: Option<&str>,
-        body: impl Into<Bytes>,
-    ) -> u64 {
+    pub fn push(&self, at: EventTime, subject: &str, headers: &[(&'static str, String)], body: Bytes) -> u64 {
         let mut events = lock(&self.shared);
         events.now = at;
-        events.append(subject, content_type.map(str::to_owned), None, body.into())
+        events.append(subject, headers, body)
     }
 
     /// Says what time it is for what the worker itself appends; otherwise that is the time of the last `push`.
@@ -113,13 +103,11 @@ impl MemoryLog {
         lock(&self.shared).faults = calls;
     }
 
-    fn find(
-        &self,
-        wanted: impl Fn(&VecDeque<LogMessage>) -> Option<LogMessage>,
-    ) -> Result<Option<LogMessage>, BusError> {
+    fn on(&self, subject: &str) -> Result<VecDeque<LogMessage>, BusError> {
         let mut events = lock(&self.shared);
         fault(&mut events.faults)?;
-        Ok(wanted(&events.messages))
+        let here = events.messages.iter().filter(|message| message.subject.as_deref() == Some(subject));
+        Ok(here.cloned().collect())
     }
 }
 
@@ -136,7 +124,7 @@ impl EventLog for MemoryLog {
     }
 
     async fn seek(&mut self, seq: u64) -> Result<(), BusError> {
-        fault(&mut lock(&self.shared).faults)?;
+        self.info().await?;
         self.next = Some(seq.max(1));
         Ok(())
     }
@@ -164,13 +152,11 @@ impl EventLog for MemoryLog {
     }
 
     async fn last_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
-        let on = |message: &&LogMessage| message.subject.as_deref() == Some(subject);
-        self.find(|messages| messages.iter().rev().find(on).cloned())
+        Ok(self.on(subject)?.pop_back())
     }
 
     async fn first_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
-        let on = |message: &&LogMessage| message.subject.as_deref() == Some(subject);
-        self.find(|messages| messages.iter().find(on).cloned())
+        Ok(self.on(subject)?.pop_front())
     }
 
     async fn append(
@@ -179,11 +165,9 @@ impl EventLog for MemoryLog {
         headers: &[(&'static str, String)],
         body: Bytes,
     ) -> Result<u64, BusError> {
-        let header =
-            |wanted| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         let mut events = lock(&self.shared);
         fault(&mut events.faults)?;
-        Ok(events.append(subject, header(HEADER_CONTENT_TYPE), header(HEADER_CONTENT_ENCODING), body))
+        Ok(events.append(subject, headers, body))
     }
 }
 
