@@ -1,13 +1,18 @@
 //! An output log: many messages under way at once, each on the condition that the one before it is the last one there.
 //!
-//! A message knows its sequence before it is sent: the last one there, and one more for each message before it. So the
-//! server stores all of them in order or refuses all from some point on, and sending one twice changes nothing. After
-//! anything unclear (a refusal, a time-out, a lost connection) the stream itself is read for how far we got.
+//! A message knows its sequence before it is sent: the last one there, and one more for each message before it. The
+//! expected sequence alone does not fence: had somebody else written three messages, our first three would be refused,
+//! and the fourth would find just the sequence that it expects. So each message also names the one before it by id
+//! (`Nats-Expected-Last-Msg-Id`), and whatever somebody else writes breaks that chain for good. The first message of a
+//! chain can name none, and goes alone.
+//!
+//! Sending a message twice changes nothing. After anything unclear (a refusal, a time-out, a lost connection) the stream
+//! itself is read for how far we got, and a new chain is begun there.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
+use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
@@ -49,8 +54,8 @@ impl Default for InFlight {
 /// An output log on a JetStream stream.
 ///
 /// All methods may be given up half-way (in a `select!`): what `publish` was given is taken at once, and goes out with
-/// later calls. Two workers that publish the very same messages of the same log do not disturb each other; as soon as
-/// one says something else, or is behind, it is [`BusError::Fenced`].
+/// later calls. A message that is found where our own should be, with the same log, place and body, is taken for ours:
+/// that is how our own are known again after a lost connection, and from anybody else it would do no harm.
 #[derive(Debug)]
 pub struct JetStreamOutputs {
     connection: Connection,
@@ -80,7 +85,7 @@ struct Opened {
     epoch: u64,
     /// Some when nothing may be sent before the stream has been asked how far we got.
     trouble: Option<Trouble>,
-    /// After trouble one message goes first, and the others when it is stored.
+    /// The first message of a chain goes alone, and the others when it is stored.
     probing: bool,
     delay: Duration,
     inbox: String,
@@ -135,9 +140,12 @@ impl JetStreamOutputs {
     fn too_large(&self, output: &Output, log: &str) -> Option<BusError> {
         // As the server counts: the headers as they are written, and the body.
         let line = |name: &str, value: &str| name.len() + value.len() + 4;
-        let ours = line(HEADER_POSITION, &"9".repeat(42))
+        let (place, number, id) = ("9".repeat(42), "9".repeat(20), "9".repeat(64));
+        let ours = line(HEADER_POSITION, &place)
             + line(HEADER_LOG, log)
-            + line("Nats-Expected-Last-Sequence", &"9".repeat(20));
+            + line("Nats-Expected-Last-Sequence", &number)
+            + line("Nats-Msg-Id", &id)
+            + line("Nats-Expected-Last-Msg-Id", &id);
         let given: usize = output.headers.iter().map(|(name, value)| line(name, value)).sum();
         let bytes = "NATS/1.0\r\n\r\n".len() + ours + given + output.body.len();
         let bytes_max = self.connection.client().max_payload();
@@ -206,7 +214,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Everything up to `seq` is stored: each of them was sent on the condition that the one before it was.
+    /// Everything up to `seq` is stored: each of them was sent on the condition that the one before it is the last one.
     fn confirm(&mut self, seq: u64) {
         while self.acked < seq {
             let Some(output) = self.pending.pop_front() else {
@@ -283,7 +291,7 @@ impl Opened {
             }
             let seq = self.acked + self.sent as u64 + 1;
             let reply = format!("{}.{}.{seq}", self.inbox, self.epoch);
-            let headers = headers(output, &self.log, seq - 1);
+            let headers = self.headers(output, seq);
             let bytes = output.body.len();
             let sending = connection.client().publish_with_reply_and_headers(
                 output.subject.clone(),
@@ -303,6 +311,29 @@ impl Opened {
         Ok(())
     }
 
+    /// The headers of `output`, which is to become message `seq`.
+    fn headers(&self, output: &Output, seq: u64) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in &output.headers {
+            map.insert(*name, header_value(value));
+        }
+        // After the given ones: these are what the log is read back by.
+        map.insert(HEADER_POSITION, format!("{}.{}", output.place.position, output.place.ordinal));
+        map.insert(HEADER_LOG, self.log.as_str());
+        map.insert(NATS_EXPECTED_LAST_SEQUENCE, (seq - 1).to_string());
+        map.insert(NATS_MESSAGE_ID, self.message_id(seq));
+        if !self.probing {
+            map.insert(NATS_EXPECTED_LAST_MESSAGE_ID, self.message_id(seq - 1));
+        }
+        map
+    }
+
+    /// Ours alone, and the same whenever message `seq` is sent.
+    fn message_id(&self, seq: u64) -> String {
+        let writer = self.inbox.rsplit('.').next().unwrap_or_default();
+        format!("{writer}.{seq}")
+    }
+
     /// Waits until there is something to do.
     async fn news(&mut self, connected: bool, stream: &str) -> Result<(), BusError> {
         let at = match &self.trouble {
@@ -319,19 +350,6 @@ impl Opened {
         }
         Ok(())
     }
-}
-
-/// The headers of `output`, to be stored behind message `last`.
-fn headers(output: &Output, log: &str, last: u64) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in &output.headers {
-        map.insert(*name, header_value(value));
-    }
-    // After the given ones: these are what the log is read back by.
-    map.insert(HEADER_POSITION, format!("{}.{}", output.place.position, output.place.ordinal));
-    map.insert(HEADER_LOG, header_value(log));
-    map.insert(NATS_EXPECTED_LAST_SEQUENCE, last.to_string());
-    map
 }
 
 /// The input log and the place that the headers of a stored output name; empty where they name none.
@@ -368,7 +386,7 @@ impl OutputLog for JetStreamOutputs {
             waiting_since: Instant::now(),
             epoch: 0,
             trouble: None,
-            probing: false,
+            probing: true,
             delay: DELAY_MIN,
             inbox,
             replies: subscribed.map_err(|error| self.connection.retry(WHAT, error))?,
