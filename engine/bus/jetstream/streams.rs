@@ -182,7 +182,8 @@ fn wanted(settings: &StreamSettings) -> Result<[Config; 3], BusError> {
             settings.events_max_bytes,
         )?,
         // New: an incident that nobody has seen yet must not vanish to make room. A full stream holds the engine up,
-        // which is seen at once, and loses nothing that the input log still has.
+        // which is seen at once, and loses nothing that the input log still has. (nats-server 2.9 compares max_bytes with
+        // less than it stores, and at the very edge deletes the oldest message all the same; later ones do not.)
         stream(
             &settings.incidents,
             &subject::INCIDENTS_SUBJECTS,
