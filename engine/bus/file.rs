@@ -29,14 +29,12 @@ pub fn open(path: &str) -> std::io::Result<Box<dyn BufRead + Send>> {
     raw.by_ref().take(4).read_to_end(&mut first)?;
     let whole = BufReader::with_capacity(READ_BYTES, Cursor::new(first.clone()).chain(raw));
     Ok(match first[..] {
-        [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(
-            READ_BYTES,
-            flate2::bufread::MultiGzDecoder::new(whole),
-        )),
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(BufReader::with_capacity(
-            READ_BYTES,
-            zstd::stream::read::Decoder::with_buffer(whole)?,
-        )),
+        [0x1f, 0x8b, ..] => {
+            Box::new(BufReader::with_capacity(READ_BYTES, flate2::bufread::MultiGzDecoder::new(whole)))
+        }
+        [0x28, 0xb5, 0x2f, 0xfd] => {
+            Box::new(BufReader::with_capacity(READ_BYTES, zstd::stream::read::Decoder::with_buffer(whole)?))
+        }
         _ => Box::new(whole),
     })
 }
@@ -139,19 +137,12 @@ impl EventLog for FileEvents {
     /// `last_seq` is the newest message that is known of: how many lines follow is seen when they are read.
     async fn info(&mut self) -> Result<LogInfo, BusError> {
         let last_seq = self.next - 1 + self.appended.len() as u64;
-        Ok(LogInfo {
-            id: format!("file:{}", self.name),
-            first_seq: 1,
-            last_seq,
-        })
+        Ok(LogInfo { id: format!("file:{}", self.name), first_seq: 1, last_seq })
     }
 
     async fn seek(&mut self, seq: u64) -> Result<(), BusError> {
         if seq.max(1) < self.next {
-            return Err(BusError::Stop(format!(
-                "{} cannot be read again from line {seq}",
-                self.name
-            )));
+            return Err(BusError::Stop(format!("{} cannot be read again from line {seq}", self.name)));
         }
         while self.next < seq && self.next_message()?.is_some() {}
         Ok(())
@@ -182,12 +173,8 @@ impl EventLog for FileEvents {
         headers: &[(&'static str, String)],
         body: Bytes,
     ) -> Result<u64, BusError> {
-        let header = |wanted| {
-            headers
-                .iter()
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, value)| value.clone())
-        };
+        let header =
+            |wanted| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         let message = LogMessage {
             seq: self.next + self.appended.len() as u64,
             subject: Some(subject.to_owned()),
@@ -238,10 +225,7 @@ impl OutputLog for LinesOut {
 
     async fn publish(&mut self, outputs: Vec<Output>) -> Result<(), BusError> {
         for output in outputs {
-            let written = self
-                .out
-                .write_all(&output.body)
-                .and_then(|()| self.out.write_all(b"\n"));
+            let written = self.out.write_all(&output.body).and_then(|()| self.out.write_all(b"\n"));
             written.map_err(|error| cannot_write(&error))?;
         }
         Ok(())
@@ -275,31 +259,14 @@ mod tests {
     #[tokio::test]
     async fn lines_are_messages_and_appended_ones_come_next() {
         let mut log = FileEvents::new("t", Box::new(Cursor::new("a\r\n\n  \nb\nc")));
-        assert_eq!(
-            log.append("control.rules", &[], Bytes::from("r"))
-                .await
-                .expect("taken"),
-            1
-        );
+        assert_eq!(log.append("control.rules", &[], Bytes::from("r")).await.expect("taken"), 1);
         assert_eq!(bodies(&mut log, 2).await, [pair(1, "r"), pair(2, "a")]);
-        assert_eq!(
-            log.append("control.tick", &[], Bytes::from("t"))
-                .await
-                .expect("taken"),
-            3
-        );
+        assert_eq!(log.append("control.tick", &[], Bytes::from("t")).await.expect("taken"), 3);
         assert!(!log.finished());
-        assert_eq!(
-            bodies(&mut log, 9).await,
-            [pair(3, "t"), pair(4, "b"), pair(5, "c")]
-        );
+        assert_eq!(bodies(&mut log, 9).await, [pair(3, "t"), pair(4, "b"), pair(5, "c")]);
         assert!(log.finished());
         assert!(bodies(&mut log, 9).await.is_empty());
-        let last = log
-            .last_on("control.tick")
-            .await
-            .expect("known")
-            .expect("appended");
+        let last = log.last_on("control.tick").await.expect("known").expect("appended");
         assert_eq!((last.seq, &last.body[..]), (3, &b"t"[..]));
     }
 

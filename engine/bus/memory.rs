@@ -20,10 +20,7 @@ fn fault(left: &mut u32) -> Result<(), BusError> {
         return Ok(());
     }
     *left -= 1;
-    Err(BusError::Retry {
-        what: "memory log",
-        why: "a fault was asked for".to_owned(),
-    })
+    Err(BusError::Retry { what: "memory log", why: "a fault was asked for".to_owned() })
 }
 
 #[derive(Debug, Default)]
@@ -41,19 +38,15 @@ impl Events {
         self.first_seq + self.messages.len() as u64 - 1
     }
 
-    fn append(
-        &mut self,
-        subject: &str,
-        content_type: Option<String>,
-        encoding: Option<String>,
-        body: Bytes,
-    ) -> u64 {
+    fn append(&mut self, subject: &str, headers: &[(&'static str, String)], body: Bytes) -> u64 {
+        let header =
+            |wanted| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         let seq = self.last_seq() + 1;
         self.messages.push_back(LogMessage {
             seq,
             subject: Some(subject.to_owned()),
-            content_type,
-            content_encoding: encoding,
+            content_type: header(HEADER_CONTENT_TYPE),
+            content_encoding: header(HEADER_CONTENT_ENCODING),
             received_at: Some(self.now),
             body,
         });
@@ -72,31 +65,17 @@ pub struct MemoryLog {
 
 impl Default for MemoryLog {
     fn default() -> Self {
-        let events = Events {
-            first_seq: 1,
-            now: EventTime::from_micros(0),
-            ..Events::default()
-        };
-        MemoryLog {
-            shared: Arc::new(Mutex::new(events)),
-            generation: 0,
-            next: None,
-        }
+        let events = Events { first_seq: 1, now: EventTime::from_micros(0), ..Events::default() };
+        MemoryLog { shared: Arc::new(Mutex::new(events)), generation: 0, next: None }
     }
 }
 
 impl MemoryLog {
     /// Appends an event that the bus receives at `at`. Gives its sequence.
-    pub fn push(
-        &self,
-        at: EventTime,
-        subject: &str,
-        content_type: Option<&str>,
-        body: impl Into<Bytes>,
-    ) -> u64 {
+    pub fn push(&self, at: EventTime, subject: &str, headers: &[(&'static str, String)], body: Bytes) -> u64 {
         let mut events = lock(&self.shared);
         events.now = at;
-        events.append(subject, content_type.map(str::to_owned), None, body.into())
+        events.append(subject, headers, body)
     }
 
     /// Says what time it is for what the worker itself appends; otherwise that is the time of the last `push`.
@@ -115,12 +94,8 @@ impl MemoryLog {
     /// Deletes the log and makes an empty one of the same name.
     pub fn replace(&self) {
         let mut events = lock(&self.shared);
-        *events = Events {
-            generation: events.generation + 1,
-            first_seq: 1,
-            now: events.now,
-            ..Events::default()
-        };
+        *events =
+            Events { generation: events.generation + 1, first_seq: 1, now: events.now, ..Events::default() };
     }
 
     /// Lets the next `calls` calls of the log fail with [`BusError::Retry`].
@@ -128,13 +103,11 @@ impl MemoryLog {
         lock(&self.shared).faults = calls;
     }
 
-    fn find(
-        &self,
-        wanted: impl Fn(&VecDeque<LogMessage>) -> Option<LogMessage>,
-    ) -> Result<Option<LogMessage>, BusError> {
+    fn on(&self, subject: &str) -> Result<VecDeque<LogMessage>, BusError> {
         let mut events = lock(&self.shared);
         fault(&mut events.faults)?;
-        Ok(wanted(&events.messages))
+        let here = events.messages.iter().filter(|message| message.subject.as_deref() == Some(subject));
+        Ok(here.cloned().collect())
     }
 }
 
@@ -147,15 +120,11 @@ impl EventLog for MemoryLog {
             self.generation = events.generation;
         }
         let id = format!("memory@{}", events.generation);
-        Ok(LogInfo {
-            id,
-            first_seq: events.first_seq,
-            last_seq: events.last_seq(),
-        })
+        Ok(LogInfo { id, first_seq: events.first_seq, last_seq: events.last_seq() })
     }
 
     async fn seek(&mut self, seq: u64) -> Result<(), BusError> {
-        fault(&mut lock(&self.shared).faults)?;
+        self.info().await?;
         self.next = Some(seq.max(1));
         Ok(())
     }
@@ -170,19 +139,10 @@ impl EventLog for MemoryLog {
                 return Err(BusError::Replaced);
             }
             if events.first_seq > next {
-                return Err(BusError::Gap {
-                    first: next,
-                    last: events.first_seq - 1,
-                });
+                return Err(BusError::Gap { first: next, last: events.first_seq - 1 });
             }
             let skipped = usize::try_from(next - events.first_seq).unwrap_or(usize::MAX);
-            events
-                .messages
-                .iter()
-                .skip(skipped)
-                .take(max)
-                .cloned()
-                .collect::<Vec<_>>()
+            events.messages.iter().skip(skipped).take(max).cloned().collect::<Vec<_>>()
         };
         self.next = self.next.map(|next| next + batch.len() as u64);
         if batch.is_empty() {
@@ -192,13 +152,11 @@ impl EventLog for MemoryLog {
     }
 
     async fn last_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
-        let on = |message: &&LogMessage| message.subject.as_deref() == Some(subject);
-        self.find(|messages| messages.iter().rev().find(on).cloned())
+        Ok(self.on(subject)?.pop_back())
     }
 
     async fn first_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
-        let on = |message: &&LogMessage| message.subject.as_deref() == Some(subject);
-        self.find(|messages| messages.iter().find(on).cloned())
+        Ok(self.on(subject)?.pop_front())
     }
 
     async fn append(
@@ -207,20 +165,9 @@ impl EventLog for MemoryLog {
         headers: &[(&'static str, String)],
         body: Bytes,
     ) -> Result<u64, BusError> {
-        let header = |wanted| {
-            headers
-                .iter()
-                .find(|(name, _)| *name == wanted)
-                .map(|(_, value)| value.clone())
-        };
         let mut events = lock(&self.shared);
         fault(&mut events.faults)?;
-        Ok(events.append(
-            subject,
-            header(HEADER_CONTENT_TYPE),
-            header(HEADER_CONTENT_ENCODING),
-            body,
-        ))
+        Ok(events.append(subject, headers, body))
     }
 }
 
@@ -244,11 +191,7 @@ pub struct MemoryOutputs {
 impl MemoryOutputs {
     /// Everything that is stored, in order.
     pub fn outputs(&self) -> Vec<Output> {
-        lock(&self.shared)
-            .outputs
-            .iter()
-            .map(|(_, output)| output.clone())
-            .collect()
+        lock(&self.shared).outputs.iter().map(|(_, output)| output.clone()).collect()
     }
 
     /// From now on nothing is stored or acknowledged. What a writer had under way is lost with it.
@@ -281,9 +224,7 @@ impl MemoryOutputs {
         }
         if !stored.held {
             self.acked += self.pending.len();
-            stored
-                .outputs
-                .extend(self.pending.drain(..).map(|output| (self.log.clone(), output)));
+            stored.outputs.extend(self.pending.drain(..).map(|output| (self.log.clone(), output)));
         }
         Ok(self.pending.len())
     }

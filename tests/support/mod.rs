@@ -2,4 +2,5 @@
 // An inner `allow`, as each test binary uses another part of it, and what one leaves out another one needs.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod bus;
 pub mod nats;

@@ -32,27 +32,16 @@ impl NatsServer {
     /// of its own must say `store_dir: "$STORE_DIR"`.
     pub fn start_with(config: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let dir = tempfile::Builder::new()
-            .prefix("sightline-nats-")
-            .tempdir()
-            .expect("a temporary directory");
-        let name = format!(
-            "test-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let dir =
+            tempfile::Builder::new().prefix("sightline-nats-").tempdir().expect("a temporary directory");
+        let name = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         // A free port may be taken by somebody else before the server has it; then the next one is tried.
         for _ in 0..20 {
             let port = free_port();
             write_config(dir.path(), port, &name, config);
             let mut child = spawn(dir.path());
             if ready(&mut child, port, &name) {
-                return NatsServer {
-                    child,
-                    port,
-                    name,
-                    dir,
-                };
+                return NatsServer { child, port, name, dir };
             }
             stop(&mut child);
         }
@@ -110,16 +99,8 @@ fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats-server.sh");
-        let run = Command::new("sh")
-            .arg(&script)
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("sh runs");
-        assert!(
-            run.status.success(),
-            "{} found no nats-server, see above",
-            script.display()
-        );
+        let run = Command::new("sh").arg(&script).stderr(Stdio::inherit()).output().expect("sh runs");
+        assert!(run.status.success(), "{} found no nats-server, see above", script.display());
         PathBuf::from(String::from_utf8(run.stdout).expect("a path").trim())
     })
 }
@@ -131,21 +112,14 @@ fn free_port() -> u16 {
 
 fn write_config(dir: &Path, port: u16, name: &str, config: &str) {
     let store = dir.join("store").display().to_string();
-    let jetstream = if config.contains("jetstream") {
-        ""
-    } else {
-        "jetstream { store_dir: \"$STORE_DIR\" }\n"
-    };
+    let jetstream =
+        if config.contains("jetstream") { "" } else { "jetstream { store_dir: \"$STORE_DIR\" }\n" };
     let text = format!("listen: \"127.0.0.1:{port}\"\nserver_name: {name}\n{jetstream}{config}\n");
     std::fs::write(dir.join("nats.conf"), text.replace("$STORE_DIR", &store)).expect("configuration written");
 }
 
 fn spawn(dir: &Path) -> Child {
-    let log = File::options()
-        .create(true)
-        .append(true)
-        .open(dir.join("log"))
-        .expect("a log file");
+    let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     Command::new(binary())
         .arg("-c")
         .arg(dir.join("nats.conf"))

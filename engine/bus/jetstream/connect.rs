@@ -83,9 +83,8 @@ impl ConnectSettings {
     pub fn shown_url(&self) -> String {
         let shown = self.url.split(',').map(|address| match address.rsplit_once('@') {
             Some((before, host)) => {
-                let scheme = before
-                    .split_once("://")
-                    .map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
+                let scheme =
+                    before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
                 format!("{scheme}***@{host}")
             }
             None => address.to_owned(),
@@ -145,10 +144,8 @@ impl Health {
                 };
                 // A refused subject looks like a time-out to whoever waits for the reply; this is the only trace of it.
                 tracing::error!(error = %text, "bus_server_error");
-                *self
-                    .last_server_error
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), text));
+                *self.last_server_error.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((Instant::now(), text));
             }
             Event::SlowConsumer(subscription) => {
                 tracing::error!(subscription, "bus_messages_dropped_by_client")
@@ -192,14 +189,8 @@ impl Connection {
 
     /// The last thing the server complained about, if that was within the last minute.
     pub fn last_server_error(&self) -> Option<String> {
-        let last = self
-            .health
-            .last_server_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        last.as_ref()
-            .filter(|(at, _)| at.elapsed() <= SERVER_ERROR_AGE_MAX)
-            .map(|(_, text)| text.clone())
+        let last = self.health.last_server_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() <= SERVER_ERROR_AGE_MAX).map(|(_, text)| text.clone())
     }
 
     /// `error`, and what the server said lately, which may be the cause of it.
@@ -212,10 +203,7 @@ impl Connection {
 
     /// A passing failure of `what`, explained.
     pub(super) fn retry(&self, what: &'static str, error: impl fmt::Display) -> BusError {
-        BusError::Retry {
-            what,
-            why: self.explain(error),
-        }
+        BusError::Retry { what, why: self.explain(error) }
     }
 
     /// Sends what is still buffered and closes the connection.
@@ -233,10 +221,7 @@ impl Connection {
 /// says not to wait for one.
 pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<Connection, BusError> {
     let addresses = addresses(settings)?;
-    let health = Arc::new(Health {
-        connects: watch::Sender::new(0),
-        last_server_error: Mutex::new(None),
-    });
+    let health = Arc::new(Health { connects: watch::Sender::new(0), last_server_error: Mutex::new(None) });
     let mut delay = RECONNECT_DELAY_MAX;
     loop {
         let options = options(settings, &health).await?;
@@ -247,11 +232,7 @@ pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<
                 // Told apart by its count, the first connection must not look like a second one to who reads at once.
                 let mut connects = health.connects.subscribe();
                 let _ = tokio::time::timeout(REQUEST_TIMEOUT, connects.wait_for(|count| *count > 0)).await;
-                return Ok(Connection {
-                    client,
-                    context,
-                    health,
-                });
+                return Ok(Connection { client, context, health });
             }
             Err(error) => error,
         };
@@ -262,10 +243,7 @@ pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<
             | ConnectErrorKind::Authentication
             | ConnectErrorKind::AuthorizationViolation => return Err(BusError::Stop(what)),
             _ if first == FirstConnect::OrFail => {
-                return Err(BusError::Retry {
-                    what: "connect",
-                    why: what,
-                });
+                return Err(BusError::Retry { what: "connect", why: what });
             }
             _ => tracing::warn!(url = settings.shown_url(), %error, ?delay, "bus_unreachable"),
         }
@@ -316,9 +294,7 @@ async fn options(settings: &ConnectSettings, health: &Arc<Health>) -> Result<Con
         (Some(user), Some(password)) => options.user_and_password(user.clone(), password.clone()),
         (None, None) => options,
         _ => {
-            return Err(BusError::Stop(
-                "user and password go together: only one of them is set".to_owned(),
-            ));
+            return Err(BusError::Stop("user and password go together: only one of them is set".to_owned()));
         }
     };
     if let Some(token) = &settings.token {
@@ -328,13 +304,11 @@ async fn options(settings: &ConnectSettings, health: &Arc<Health>) -> Result<Con
         options = options.require_tls(true).add_root_certificates(path.clone());
     }
     match (&settings.tls_cert, &settings.tls_key) {
-        (Some(cert), Some(key)) => Ok(options
-            .require_tls(true)
-            .add_client_certificate(cert.clone(), key.clone())),
+        (Some(cert), Some(key)) => {
+            Ok(options.require_tls(true).add_client_certificate(cert.clone(), key.clone()))
+        }
         (None, None) => Ok(options),
-        _ => Err(BusError::Stop(
-            "tls_cert and tls_key go together: only one of them is set".to_owned(),
-        )),
+        _ => Err(BusError::Stop("tls_cert and tls_key go together: only one of them is set".to_owned())),
     }
 }
 
@@ -363,10 +337,8 @@ mod tests {
 
     #[test]
     fn an_unreadable_address_is_named_without_its_secret() {
-        let settings = ConnectSettings {
-            url: "nats://u:geheim@:x:y".to_owned(),
-            ..ConnectSettings::default()
-        };
+        let settings =
+            ConnectSettings { url: "nats://u:geheim@:x:y".to_owned(), ..ConnectSettings::default() };
         let error = addresses(&settings).expect_err("no address").to_string();
         assert!(!error.contains("geheim"), "{error}");
     }

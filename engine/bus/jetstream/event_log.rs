@@ -88,10 +88,7 @@ impl JetStreamEvents {
         }
         if info.first_seq > next {
             self.puller = None;
-            return Err(BusError::Gap {
-                first: next,
-                last: info.first_seq - 1,
-            });
+            return Err(BusError::Gap { first: next, last: info.first_seq - 1 });
         }
         Ok(info)
     }
@@ -103,26 +100,20 @@ impl JetStreamEvents {
             connects.mark_unchanged();
             let patience = deadline.max(Instant::now() + RECONNECT_WAIT_MIN);
             if !self.connection.is_connected()
-                && tokio::time::timeout_at(patience, connects.changed())
-                    .await
-                    .is_err()
+                && tokio::time::timeout_at(patience, connects.changed()).await.is_err()
             {
                 return Err(self.connection.retry("read the input log", "not connected"));
             }
         }
         if self.fruitless > 1 {
-            let delay = Duration::from_millis(50)
-                .saturating_mul(1 << self.fruitless.min(10))
-                .min(RESTART_DELAY_MAX);
+            let delay =
+                Duration::from_millis(50).saturating_mul(1 << self.fruitless.min(10)).min(RESTART_DELAY_MAX);
             tokio::time::sleep(delay).await;
         }
         self.check(next).await?;
         if let Some(last) = self.hole_ends {
             // A message may also have got lost on its way to us; only one that is not stored any more is a gap.
-            if lookup::message(&self.connection, &self.stream, Which::At(next))
-                .await?
-                .is_none()
-            {
+            if lookup::message(&self.connection, &self.stream, Which::At(next)).await?.is_none() {
                 return Err(BusError::Gap { first: next, last });
             }
             self.hole_ends = None;
@@ -134,17 +125,8 @@ impl JetStreamEvents {
     /// Gives up the consumer; the next call makes another.
     fn give_up(&mut self, why: &str) {
         let Some(puller) = self.puller.take() else { return };
-        self.fruitless = if puller.delivered_any() {
-            0
-        } else {
-            self.fruitless.saturating_add(1)
-        };
-        tracing::warn!(
-            stream = self.stream,
-            next = self.next,
-            why,
-            "log_consumer_made_anew"
-        );
+        self.fruitless = if puller.delivered_any() { 0 } else { self.fruitless.saturating_add(1) };
+        tracing::warn!(stream = self.stream, next = self.next, why, "log_consumer_made_anew");
     }
 
     fn take_in(&mut self, heard: Heard, first_of_consumer: bool) {
@@ -265,18 +247,11 @@ impl EventLog for JetStreamEvents {
         for (name, value) in headers {
             map.insert(*name, reply::header_value(value));
         }
-        let sent = self
-            .connection
-            .context()
-            .publish_with_headers(subject.to_owned(), map, body)
-            .await;
+        let sent = self.connection.context().publish_with_headers(subject.to_owned(), map, body).await;
         let ack = sent.map_err(|error| self.connection.retry(WHAT, error))?.await;
         let ack = ack.map_err(|error| self.connection.retry(WHAT, error))?;
         if ack.stream != self.stream {
-            let why = format!(
-                "{subject} is stored in stream {}, not in {}",
-                ack.stream, self.stream
-            );
+            let why = format!("{subject} is stored in stream {}, not in {}", ack.stream, self.stream);
             return Err(BusError::Stop(why));
         }
         Ok(ack.sequence)

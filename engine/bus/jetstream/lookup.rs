@@ -16,20 +16,14 @@ pub(super) async fn find(connection: &Connection, stream: &str) -> Result<Option
     match answer.map_err(|error| connection.retry(WHAT, format!("{stream}: {error}")))? {
         Response::Ok(info) => Ok(Some(info)),
         Response::Err { error } if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
-        Response::Err { error } => Err(BusError::Retry {
-            what: WHAT,
-            why: format!("{stream}: {error}"),
-        }),
+        Response::Err { error } => Err(BusError::Retry { what: WHAT, why: format!("{stream}: {error}") }),
     }
 }
 
 /// How `stream` stands, which must be there.
 pub(super) async fn info(connection: &Connection, stream: &str) -> Result<Box<Info>, BusError> {
     // Passing: whoever sets the streams up may come after us, and one who replaces a stream deletes it first.
-    let missing = || BusError::Retry {
-        what: "find a stream",
-        why: format!("there is no stream {stream}"),
-    };
+    let missing = || BusError::Retry { what: "find a stream", why: format!("there is no stream {stream}") };
     find(connection, stream).await?.ok_or_else(missing)
 }
 
@@ -38,16 +32,8 @@ pub(super) fn log_info(info: &Info) -> LogInfo {
     let created = jiff::Timestamp::from_nanosecond(info.created.unix_timestamp_nanos()).unwrap_or_default();
     let last_seq = info.state.last_sequence;
     // A stream that never held anything says 0 or 1, whichever server it is.
-    let first_seq = if info.state.messages == 0 {
-        last_seq + 1
-    } else {
-        info.state.first_sequence
-    };
-    LogInfo {
-        id: format!("{}@{created:.9}", info.config.name),
-        first_seq,
-        last_seq,
-    }
+    let first_seq = if info.state.messages == 0 { last_seq + 1 } else { info.state.first_sequence };
+    LogInfo { id: format!("{}@{created:.9}", info.config.name), first_seq, last_seq }
 }
 
 /// One message out of a stream: from its leader, so never one that is about to be taken back.

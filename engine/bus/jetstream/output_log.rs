@@ -1,13 +1,18 @@
 //! An output log: many messages under way at once, each on the condition that the one before it is the last one there.
 //!
-//! A message knows its sequence before it is sent: the last one there, and one more for each message before it. So the
-//! server stores all of them in order or refuses all from some point on, and sending one twice changes nothing. After
-//! anything unclear (a refusal, a time-out, a lost connection) the stream itself is read for how far we got.
+//! A message knows its sequence before it is sent: the last one there, and one more for each message before it. The
+//! expected sequence alone does not fence: had somebody else written three messages, our first three would be refused,
+//! and the fourth would find just the sequence that it expects. So each message also names the one before it by id
+//! (`Nats-Expected-Last-Msg-Id`), and whatever somebody else writes breaks that chain for good. The first message of a
+//! chain can name none, and goes alone.
+//!
+//! Sending a message twice changes nothing. After anything unclear (a refusal, a time-out, a lost connection) the stream
+//! itself is read for how far we got, and a new chain is begun there.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
+use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
@@ -42,18 +47,15 @@ pub struct InFlight {
 
 impl Default for InFlight {
     fn default() -> Self {
-        InFlight {
-            messages_max: 4_096,
-            bytes_max: 16 << 20,
-        }
+        InFlight { messages_max: 4_096, bytes_max: 16 << 20 }
     }
 }
 
 /// An output log on a JetStream stream.
 ///
 /// All methods may be given up half-way (in a `select!`): what `publish` was given is taken at once, and goes out with
-/// later calls. Two workers that publish the very same messages of the same log do not disturb each other; as soon as
-/// one says something else, or is behind, it is [`BusError::Fenced`].
+/// later calls. A message that is found where our own should be, with the same log, place and body, is taken for ours:
+/// that is how our own are known again after a lost connection, and from anybody else it would do no harm.
 #[derive(Debug)]
 pub struct JetStreamOutputs {
     connection: Connection,
@@ -83,7 +85,7 @@ struct Opened {
     epoch: u64,
     /// Some when nothing may be sent before the stream has been asked how far we got.
     trouble: Option<Trouble>,
-    /// After trouble one message goes first, and the others when it is stored.
+    /// The first message of a chain goes alone, and the others when it is stored.
     probing: bool,
     delay: Duration,
     inbox: String,
@@ -100,18 +102,11 @@ struct Trouble {
 impl JetStreamOutputs {
     /// The output log in `stream`. Call [`OutputLog::open`] before anything else.
     pub fn new(connection: Connection, stream: &str, in_flight: InFlight) -> Self {
-        JetStreamOutputs {
-            connection,
-            stream: stream.to_owned(),
-            in_flight,
-            opened: None,
-        }
+        JetStreamOutputs { connection, stream: stream.to_owned(), in_flight, opened: None }
     }
 
     fn opened(&mut self) -> Result<&mut Opened, BusError> {
-        self.opened
-            .as_mut()
-            .ok_or_else(|| BusError::Stop(format!("output log {} is not open", self.stream)))
+        self.opened.as_mut().ok_or_else(|| BusError::Stop(format!("output log {} is not open", self.stream)))
     }
 
     /// Does what can be done now: takes answers in, asks the stream after trouble, sends what may be sent.
@@ -128,10 +123,7 @@ impl JetStreamOutputs {
             let why = self.connection.explain("no acknowledgement came");
             opened.suspect(&self.stream, why);
         }
-        if opened
-            .trouble
-            .as_ref()
-            .is_some_and(|trouble| trouble.not_before <= Instant::now())
+        if opened.trouble.as_ref().is_some_and(|trouble| trouble.not_before <= Instant::now())
             && self.connection.is_connected()
         {
             match opened.resume(&self.connection, &self.stream).await {
@@ -148,9 +140,12 @@ impl JetStreamOutputs {
     fn too_large(&self, output: &Output, log: &str) -> Option<BusError> {
         // As the server counts: the headers as they are written, and the body.
         let line = |name: &str, value: &str| name.len() + value.len() + 4;
-        let ours = line(HEADER_POSITION, &"9".repeat(42))
+        let (place, number, id) = ("9".repeat(42), "9".repeat(20), "9".repeat(64));
+        let ours = line(HEADER_POSITION, &place)
             + line(HEADER_LOG, log)
-            + line("Nats-Expected-Last-Sequence", &"9".repeat(20));
+            + line("Nats-Expected-Last-Sequence", &number)
+            + line("Nats-Msg-Id", &id)
+            + line("Nats-Expected-Last-Msg-Id", &id);
         let given: usize = output.headers.iter().map(|(name, value)| line(name, value)).sum();
         let bytes = "NATS/1.0\r\n\r\n".len() + ours + given + output.body.len();
         let bytes_max = self.connection.client().max_payload();
@@ -170,16 +165,10 @@ impl Opened {
             return;
         }
         // One refusal brings as many as there are messages behind it; the first says why.
-        let news = self
-            .trouble
-            .as_ref()
-            .is_none_or(|trouble| trouble.not_before <= Instant::now());
+        let news = self.trouble.as_ref().is_none_or(|trouble| trouble.not_before <= Instant::now());
         if news {
             tracing::warn!(stream, why, pending = self.pending.len(), acked = self.acked, delay = ?self.delay, "output_held");
-            self.trouble = Some(Trouble {
-                why,
-                not_before: Instant::now() + self.delay,
-            });
+            self.trouble = Some(Trouble { why, not_before: Instant::now() + self.delay });
             self.delay = (self.delay * 2).min(DELAY_MAX);
         }
     }
@@ -206,14 +195,8 @@ impl Opened {
         };
         match Answer::parse(&message) {
             // Good news is true whenever it was sent: message `seq` is the same in every epoch.
-            Answer::Stored {
-                stream: at,
-                seq: stored,
-            } if at == stream && stored == seq => self.confirm(seq),
-            Answer::Stored {
-                stream: at,
-                seq: stored,
-            } => {
+            Answer::Stored { stream: at, seq: stored } if at == stream && stored == seq => self.confirm(seq),
+            Answer::Stored { stream: at, seq: stored } => {
                 let why = format!("{stream}: message {seq} was stored as {stored} in {at}");
                 return Err(BusError::Stop(why));
             }
@@ -231,7 +214,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Everything up to `seq` is stored: each of them was sent on the condition that the one before it was.
+    /// Everything up to `seq` is stored: each of them was sent on the condition that the one before it is the last one.
     fn confirm(&mut self, seq: u64) {
         while self.acked < seq {
             let Some(output) = self.pending.pop_front() else {
@@ -291,19 +274,12 @@ impl Opened {
     }
 
     fn fenced(&self, stream: &str, last: u64, which: &str) -> BusError {
-        BusError::Fenced(format!(
-            "{stream} has message {last}, {which}; we stand at {}",
-            self.acked
-        ))
+        BusError::Fenced(format!("{stream} has message {last}, {which}; we stand at {}", self.acked))
     }
 
     /// Sends what the limits allow.
     async fn send(&mut self, connection: &Connection, limits: InFlight) -> Result<(), BusError> {
-        let messages_max = if self.probing {
-            1
-        } else {
-            limits.messages_max.max(1)
-        };
+        let messages_max = if self.probing { 1 } else { limits.messages_max.max(1) };
         while let Some(output) = self.pending.get(self.sent) {
             // The client would queue some and then hold us up until the connection is back.
             if !connection.is_connected() {
@@ -315,7 +291,7 @@ impl Opened {
             }
             let seq = self.acked + self.sent as u64 + 1;
             let reply = format!("{}.{}.{seq}", self.inbox, self.epoch);
-            let headers = headers(output, &self.log, seq - 1);
+            let headers = self.headers(output, seq);
             let bytes = output.body.len();
             let sending = connection.client().publish_with_reply_and_headers(
                 output.subject.clone(),
@@ -330,11 +306,32 @@ impl Opened {
             }
             self.sent += 1;
             self.sent_bytes += bytes;
-            sending
-                .await
-                .map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
+            sending.await.map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
         }
         Ok(())
+    }
+
+    /// The headers of `output`, which is to become message `seq`.
+    fn headers(&self, output: &Output, seq: u64) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in &output.headers {
+            map.insert(*name, header_value(value));
+        }
+        // After the given ones: these are what the log is read back by.
+        map.insert(HEADER_POSITION, format!("{}.{}", output.place.position, output.place.ordinal));
+        map.insert(HEADER_LOG, self.log.as_str());
+        map.insert(NATS_EXPECTED_LAST_SEQUENCE, (seq - 1).to_string());
+        map.insert(NATS_MESSAGE_ID, self.message_id(seq));
+        if !self.probing {
+            map.insert(NATS_EXPECTED_LAST_MESSAGE_ID, self.message_id(seq - 1));
+        }
+        map
+    }
+
+    /// Ours alone, and the same whenever message `seq` is sent.
+    fn message_id(&self, seq: u64) -> String {
+        let writer = self.inbox.rsplit('.').next().unwrap_or_default();
+        format!("{writer}.{seq}")
     }
 
     /// Waits until there is something to do.
@@ -355,30 +352,11 @@ impl Opened {
     }
 }
 
-/// The headers of `output`, to be stored behind message `last`.
-fn headers(output: &Output, log: &str, last: u64) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in &output.headers {
-        map.insert(*name, header_value(value));
-    }
-    // After the given ones: these are what the log is read back by.
-    map.insert(
-        HEADER_POSITION,
-        format!("{}.{}", output.place.position, output.place.ordinal),
-    );
-    map.insert(HEADER_LOG, header_value(log));
-    map.insert(NATS_EXPECTED_LAST_SEQUENCE, last.to_string());
-    map
-}
-
 /// The input log and the place that the headers of a stored output name; empty where they name none.
 fn origin(headers: &HeaderMap) -> (String, OutputPlace) {
     let read = || {
         let (position, ordinal) = headers.get(HEADER_POSITION)?.as_str().rsplit_once('.')?;
-        let place = OutputPlace {
-            position: Position::parse(position)?,
-            ordinal: ordinal.parse().ok()?,
-        };
+        let place = OutputPlace { position: Position::parse(position)?, ordinal: ordinal.parse().ok()? };
         Some((headers.get(HEADER_LOG)?.as_str().to_owned(), place))
     };
     read().unwrap_or_default()
@@ -408,7 +386,7 @@ impl OutputLog for JetStreamOutputs {
             waiting_since: Instant::now(),
             epoch: 0,
             trouble: None,
-            probing: false,
+            probing: true,
             delay: DELAY_MIN,
             inbox,
             replies: subscribed.map_err(|error| self.connection.retry(WHAT, error))?,
@@ -418,17 +396,9 @@ impl OutputLog for JetStreamOutputs {
             return Ok(None);
         }
         let stored = lookup::message(&self.connection, &self.stream, Which::At(info.last_seq)).await?;
-        let (log, place) = stored
-            .as_ref()
-            .map(|stored| origin(&stored.headers))
-            .unwrap_or_default();
+        let (log, place) = stored.as_ref().map(|stored| origin(&stored.headers)).unwrap_or_default();
         let body = stored.map(|stored| stored.payload).unwrap_or_default();
-        Ok(Some(LastOutput {
-            seq: info.last_seq,
-            log,
-            place,
-            body: Bytes::copy_from_slice(&body),
-        }))
+        Ok(Some(LastOutput { seq: info.last_seq, log, place, body: Bytes::copy_from_slice(&body) }))
     }
 
     async fn publish(&mut self, outputs: Vec<Output>) -> Result<(), BusError> {

@@ -72,10 +72,7 @@ impl Puller {
             inactive_threshold: CONSUMER_IDLE_MAX,
             ..pull::Config::default()
         };
-        let created = connection
-            .context()
-            .create_consumer_on_stream(config, stream)
-            .await;
+        let created = connection.context().create_consumer_on_stream(config, stream).await;
         let consumer = created.map_err(|error| connection.retry(WHAT, error))?;
         let inbox = Subject::from(connection.client().new_inbox());
         let subscribed = connection.client().subscribe(inbox.clone()).await;
@@ -116,10 +113,7 @@ impl Puller {
         self.consumer
             .request_batch(pull, self.inbox.clone())
             .await
-            .map_err(|error| BusError::Retry {
-                what: "pull from the input log",
-                why: error.to_string(),
-            })?;
+            .map_err(|error| BusError::Retry { what: "pull from the input log", why: error.to_string() })?;
         self.outstanding += PULL_MESSAGES;
         Ok(())
     }
@@ -172,10 +166,9 @@ impl Puller {
                 self.outstanding = self.outstanding.saturating_sub(count);
                 Heard::Alive
             }
-            (status, _) => Heard::Broken(format!(
-                "the server said {}: {text}",
-                status.map_or(0, |code| code.as_u16())
-            )),
+            (status, _) => {
+                Heard::Broken(format!("the server said {}: {text}", status.map_or(0, |code| code.as_u16())))
+            }
         }
     }
 }

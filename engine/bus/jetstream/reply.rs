@@ -31,21 +31,12 @@ impl Delivered {
         let mut tokens = rest.split('.').skip(before_stream + 3);
         let seq = tokens.next()?.parse().ok()?;
         let nanos: i64 = tokens.nth(1)?.parse().ok()?;
-        Some(Delivered {
-            seq,
-            received_at: EventTime::from_micros(nanos / 1_000),
-        })
+        Some(Delivered { seq, received_at: EventTime::from_micros(nanos / 1_000) })
     }
 
     /// The message that came with it, in memory of its own.
     pub(super) fn into_message(self, message: &async_nats::Message) -> LogMessage {
-        log_message(
-            self.seq,
-            self.received_at,
-            &message.subject,
-            message.headers.as_ref(),
-            &message.payload,
-        )
+        log_message(self.seq, self.received_at, &message.subject, message.headers.as_ref(), &message.payload)
     }
 }
 
@@ -53,13 +44,7 @@ impl Delivered {
 pub(super) fn from_stored(message: &async_nats::jetstream::message::StreamMessage) -> LogMessage {
     let micros = i64::try_from(message.time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
     let received_at = EventTime::from_micros(micros);
-    log_message(
-        message.sequence,
-        received_at,
-        &message.subject,
-        Some(&message.headers),
-        &message.payload,
-    )
+    log_message(message.sequence, received_at, &message.subject, Some(&message.headers), &message.payload)
 }
 
 fn log_message(
@@ -124,27 +109,14 @@ impl Answer {
             description: String,
         }
         if message.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
-            return Answer::Refused {
-                code: 503,
-                text: "no stream takes this subject".to_owned(),
-            };
+            return Answer::Refused { code: 503, text: "no stream takes this subject".to_owned() };
         }
         match serde_json::from_slice(&message.payload) {
-            Ok(Written {
-                error: Some(refusal), ..
-            }) => Answer::Refused {
-                code: refusal.err_code,
-                text: refusal.description,
-            },
-            Ok(Written {
-                stream,
-                seq,
-                error: None,
-            }) => Answer::Stored { stream, seq },
-            Err(error) => Answer::Refused {
-                code: 0,
-                text: format!("unreadable answer: {error}"),
-            },
+            Ok(Written { error: Some(refusal), .. }) => {
+                Answer::Refused { code: refusal.err_code, text: refusal.description }
+            }
+            Ok(Written { stream, seq, error: None }) => Answer::Stored { stream, seq },
+            Err(error) => Answer::Refused { code: 0, text: format!("unreadable answer: {error}") },
         }
     }
 }
@@ -155,10 +127,7 @@ mod tests {
 
     #[test]
     fn both_forms_of_a_delivery_subject_are_read() {
-        let delivered = Delivered {
-            seq: 22,
-            received_at: EventTime::from_micros(1_600_000_000_000_001),
-        };
+        let delivered = Delivered { seq: 22, received_at: EventTime::from_micros(1_600_000_000_000_001) };
         for reply in [
             "$JS.ACK.EVENTS.abc.1.22.3.1600000000000001999.4",
             "$JS.ACK._.hash.EVENTS.abc.1.22.3.1600000000000001999.4.random",
@@ -170,12 +139,7 @@ mod tests {
 
     #[test]
     fn other_subjects_are_no_delivery() {
-        for reply in [
-            "_INBOX.x.1",
-            "$JS.ACK.",
-            "$JS.ACK.EVENTS.abc.1.x.3.4.5",
-            "$JS.FC.EVENTS",
-        ] {
+        for reply in ["_INBOX.x.1", "$JS.ACK.", "$JS.ACK.EVENTS.abc.1.x.3.4.5", "$JS.FC.EVENTS"] {
             assert_eq!(Delivered::parse(reply), None, "{reply}");
         }
     }

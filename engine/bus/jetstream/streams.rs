@@ -119,10 +119,7 @@ pub async fn setup(
         plans.push(plan);
     }
     if !refusals.is_empty() {
-        return Err(BusError::Stop(format!(
-            "streams are left as they are: {}",
-            refusals.join("; ")
-        )));
+        return Err(BusError::Stop(format!("streams are left as they are: {}", refusals.join("; "))));
     }
     let mut reports = Vec::new();
     for plan in plans {
@@ -134,10 +131,7 @@ pub async fn setup(
         if !verb.is_empty() {
             apply(connection, verb, &plan.config).await?;
         }
-        let report = StreamReport {
-            stream: stream.clone(),
-            outcome: plan.outcome,
-        };
+        let report = StreamReport { stream: stream.clone(), outcome: plan.outcome };
         tracing::info!(%report, "stream_set_up");
         reports.push(report);
     }
@@ -156,9 +150,7 @@ async fn apply(connection: &Connection, verb: &str, config: &Config) -> Result<(
 fn wanted(settings: &StreamSettings) -> Result<[Config; 3], BusError> {
     let stream = |name: &str, subjects: &[&str], discard, max_age, max_bytes: u64| {
         let max_bytes = i64::try_from(max_bytes).map_err(|_| {
-            BusError::Stop(format!(
-                "stream {name}: {max_bytes} bytes are more than a server counts"
-            ))
+            BusError::Stop(format!("stream {name}: {max_bytes} bytes are more than a server counts"))
         })?;
         Ok(Config {
             name: name.to_owned(),
@@ -190,7 +182,8 @@ fn wanted(settings: &StreamSettings) -> Result<[Config; 3], BusError> {
             settings.events_max_bytes,
         )?,
         // New: an incident that nobody has seen yet must not vanish to make room. A full stream holds the engine up,
-        // which is seen at once, and loses nothing that the input log still has.
+        // which is seen at once, and loses nothing that the input log still has. (nats-server 2.9 compares max_bytes with
+        // less than it stores, and at the very edge deletes the oldest message all the same; later ones do not.)
         stream(
             &settings.incidents,
             &subject::INCIDENTS_SUBJECTS,
@@ -237,68 +230,31 @@ impl Plan {
             impossible.push(format!("{name} is not on disk, and cannot be moved there"));
         }
         if config.retention != wanted.retention {
-            impossible.push(format!(
-                "{name} has retention {:?}, and needs Limits",
-                config.retention
-            ));
+            impossible.push(format!("{name} has retention {:?}, and needs Limits", config.retention));
         }
         if config.sealed {
             impossible.push(format!("{name} is sealed"));
         }
         let losses = losses(&wanted, found);
-        changes.set("subjects", &mut config.subjects, wanted.subjects, |subjects| {
-            subjects.join(" ")
-        });
+        changes.set("subjects", &mut config.subjects, wanted.subjects, |subjects| subjects.join(" "));
         changes.set("discard", &mut config.discard, wanted.discard, |discard| {
             format!("{discard:?}").to_lowercase()
         });
         changes.set("max_age", &mut config.max_age, wanted.max_age, |age| {
             humantime::format_duration(*age).to_string()
         });
-        changes.set(
-            "max_bytes",
-            &mut config.max_bytes,
-            wanted.max_bytes,
-            i64::to_string,
-        );
-        changes.set(
-            "replicas",
-            &mut config.num_replicas,
-            wanted.num_replicas,
-            usize::to_string,
-        );
-        changes.set(
-            "allow_direct",
-            &mut config.allow_direct,
-            wanted.allow_direct,
-            bool::to_string,
-        );
-        changes.set(
-            "duplicate_window",
-            &mut config.duplicate_window,
-            wanted.duplicate_window,
-            |window| humantime::format_duration(*window).to_string(),
-        );
+        changes.set("max_bytes", &mut config.max_bytes, wanted.max_bytes, i64::to_string);
+        changes.set("replicas", &mut config.num_replicas, wanted.num_replicas, usize::to_string);
+        changes.set("allow_direct", &mut config.allow_direct, wanted.allow_direct, bool::to_string);
+        changes.set("duplicate_window", &mut config.duplicate_window, wanted.duplicate_window, |window| {
+            humantime::format_duration(*window).to_string()
+        });
         // Servers write "no limit" as -1 or 0.
         if config.max_messages_per_subject > 0 {
-            changes.set(
-                "max_msgs_per_subject",
-                &mut config.max_messages_per_subject,
-                -1,
-                i64::to_string,
-            );
+            changes.set("max_msgs_per_subject", &mut config.max_messages_per_subject, -1, i64::to_string);
         }
-        let outcome = if changes.0.is_empty() {
-            Outcome::Unchanged
-        } else {
-            Outcome::Changed(changes.0)
-        };
-        Plan {
-            config,
-            outcome,
-            impossible,
-            losses,
-        }
+        let outcome = if changes.0.is_empty() { Outcome::Unchanged } else { Outcome::Changed(changes.0) };
+        Plan { config, outcome, impossible, losses }
     }
 }
 
@@ -322,10 +278,7 @@ fn losses(wanted: &Config, found: &Info) -> Vec<String> {
     }
     let name = &wanted.name;
     if u64::try_from(wanted.max_bytes).is_ok_and(|max| held.bytes > max) {
-        losses.push(format!(
-            "{name} holds {} bytes, more than max_bytes {}",
-            held.bytes, wanted.max_bytes
-        ));
+        losses.push(format!("{name} holds {} bytes, more than max_bytes {}", held.bytes, wanted.max_bytes));
     }
     let shorter = found.config.max_age.is_zero() || wanted.max_age < found.config.max_age;
     let oldest =
@@ -333,9 +286,7 @@ fn losses(wanted: &Config, found: &Info) -> Vec<String> {
     let age = Duration::try_from(jiff::Timestamp::now().duration_since(oldest)).unwrap_or_default();
     if shorter && !wanted.max_age.is_zero() && age > wanted.max_age {
         let max_age = humantime::format_duration(wanted.max_age);
-        losses.push(format!(
-            "{name} holds messages from {oldest:.0} on, older than max_age {max_age}"
-        ));
+        losses.push(format!("{name} holds messages from {oldest:.0} on, older than max_age {max_age}"));
     }
     losses
 }
