@@ -1,1 +1,172 @@
-//! .
+//! Checkpoints: taken between batches, only where all outputs are acknowledged; written while the loop goes on.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sightline_core::correlate::KeyState;
+use tokio::task::JoinHandle;
+
+use crate::state::table::StateKey;
+use crate::state::{Checkpoint, CheckpointStore, Committed, Meta, StoreError, StoredKey};
+use crate::worker::machine::Machine;
+
+/// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
+pub const STATE_FORMAT: u32 = 1;
+
+/// Writes checkpoints, one at a time.
+pub struct Checkpointer {
+    store: Holder,
+    every: Duration,
+    last: Instant,
+    /// Changes that no checkpoint on disk has: those of a failed one, until the next succeeds.
+    unsaved: HashMap<StoredKey, Option<Vec<u8>>>,
+    saved_seq: u64,
+}
+
+/// The store is here, or away writing.
+enum Holder {
+    Here(Box<dyn CheckpointStore>),
+    Writing(JoinHandle<(Box<dyn CheckpointStore>, Checkpoint, Result<Committed, StoreError>)>),
+    Gone,
+}
+
+/// What became of a checkpoint.
+#[derive(Debug)]
+pub enum Written {
+    /// It is on disk.
+    Saved {
+        /// Sequence of the last message in it.
+        seq: u64,
+        /// What it took.
+        committed: Committed,
+    },
+    /// It is not; its changes go with the next one.
+    Failed(StoreError),
+}
+
+/// The stored name of a state.
+pub fn stored(key: StateKey) -> StoredKey {
+    StoredKey(key.0.to_be_bytes())
+}
+
+/// The state of a stored name.
+pub fn live(key: StoredKey) -> StateKey {
+    StateKey(u128::from_be_bytes(key.0))
+}
+
+/// A state as it is stored.
+pub fn encode(state: &KeyState) -> Vec<u8> {
+    rmp_serde::to_vec(state).expect("states are plain data")
+}
+
+/// Reads a stored state.
+///
+/// # Errors
+/// When the bytes are none.
+pub fn decode(bytes: &[u8]) -> Result<KeyState, String> {
+    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+impl Checkpointer {
+    /// Over a store that holds everything up to message `saved_seq`.
+    pub fn new(store: Box<dyn CheckpointStore>, every: Duration, saved_seq: u64) -> Self {
+        Checkpointer { store: Holder::Here(store), every, last: Instant::now(), unsaved: HashMap::new(), saved_seq }
+    }
+
+    /// Whether it is time for one. Messages up to `seq` are in the state.
+    pub fn is_due(&self, seq: u64) -> bool {
+        seq > self.saved_seq && self.last.elapsed() >= self.every && matches!(self.store, Holder::Here(_))
+    }
+
+    /// Whether one is being written.
+    pub fn is_writing(&self) -> bool {
+        matches!(self.store, Holder::Writing(_))
+    }
+
+    /// Sequence of the last message that is on disk.
+    pub fn saved_seq(&self) -> u64 {
+        self.saved_seq
+    }
+
+    /// Takes a checkpoint of the machine as it stands, and begins to write it. Only where every output of the messages
+    /// so far is acknowledged: what a checkpoint holds is never said again.
+    pub fn begin(&mut self, machine: &mut Machine) {
+        let Holder::Here(mut store) = std::mem::replace(&mut self.store, Holder::Gone) else {
+            unreachable!("asked only while the store is here");
+        };
+        let log_time = machine.log_time();
+        machine.correlator().forget_idle(log_time);
+        let mut changed = std::mem::take(&mut self.unsaved);
+        let dirty = machine.correlator().take_dirty();
+        let table = std::sync::Arc::clone(machine.correlator().table());
+        for key in dirty {
+            let bytes = table.with_existing(key, |live| {
+                live.dirty = false;
+                encode(&live.state)
+            });
+            changed.insert(stored(key), bytes);
+        }
+        let meta = Meta {
+            format: STATE_FORMAT,
+            log_id: machine.log_id().to_owned(),
+            seq: machine.position(),
+            log_time,
+            rules: serde_json::to_vec(machine.rules_message()).expect("rules are plain data"),
+            extra: std::collections::BTreeMap::new(),
+        };
+        let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
+        self.last = Instant::now();
+        self.store = Holder::Writing(tokio::task::spawn_blocking(move || {
+            let result = store.commit(&checkpoint);
+            (store, checkpoint, result)
+        }));
+    }
+
+    /// Takes in the end of a write, if it has ended.
+    pub async fn poll(&mut self) -> Option<Written> {
+        match &self.store {
+            Holder::Writing(writing) if writing.is_finished() => self.finish().await,
+            _ => None,
+        }
+    }
+
+    /// Waits for the end of a write, if there is one.
+    pub async fn finish(&mut self) -> Option<Written> {
+        let Holder::Writing(writing) = std::mem::replace(&mut self.store, Holder::Gone) else { return None };
+        let (mut store, checkpoint, result) = match writing.await {
+            Ok(written) => written,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        let written = match result {
+            Ok(committed) => {
+                self.saved_seq = checkpoint.meta.seq;
+                Written::Saved { seq: checkpoint.meta.seq, committed }
+            }
+            Err(error) => {
+                if let StoreError::Damaged { .. } = error {
+                    // Nothing on disk is of use, and what changed since is no whole: begin with nothing.
+                    store = clear(store).await;
+                    self.saved_seq = 0;
+                }
+                // Newer values of the same keys are in the machine's list by now and come after these.
+                self.unsaved = checkpoint.changed.into_iter().collect();
+                Written::Failed(error)
+            }
+        };
+        self.store = Holder::Here(store);
+        Some(written)
+    }
+}
+
+async fn clear(mut store: Box<dyn CheckpointStore>) -> Box<dyn CheckpointStore> {
+    let cleared = tokio::task::spawn_blocking(move || {
+        if let Err(error) = store.clear() {
+            tracing::error!(%error, "cannot put the damaged checkpoint aside");
+        }
+        store
+    });
+    match cleared.await {
+        Ok(store) => store,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

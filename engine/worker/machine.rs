@@ -129,6 +129,11 @@ impl Machine {
         &self.message
     }
 
+    /// The live states.
+    pub fn table(&self) -> &Arc<StateTable> {
+        self.correlator.table()
+    }
+
     /// The correlator, for checkpoints and idle keys.
     pub fn correlator(&mut self) -> &mut Correlator {
         &mut self.correlator

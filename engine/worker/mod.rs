@@ -7,8 +7,10 @@
 pub mod checkpoint;
 pub mod correlator;
 pub mod emit;
+pub mod inspect;
 pub mod intake;
 pub mod machine;
 pub mod partition;
+pub mod report;
 pub mod run;
 pub mod start;

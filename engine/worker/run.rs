@@ -1,1 +1,357 @@
-//! .
+//! The loop: read, decide, publish, and at times a checkpoint.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use sightline_schemas::EventTime;
+use sightline_schemas::control::RulesMessage;
+use sightline_schemas::subject::{
+    CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE,
+};
+
+use crate::api::{NotReady, Readiness};
+use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
+use crate::state::CheckpointStore;
+use crate::telemetry::metrics::Metrics;
+use crate::worker::checkpoint::{Checkpointer, Written};
+use crate::worker::inspect::Status;
+use crate::worker::machine::Machine;
+use crate::worker::report::Reporter;
+use crate::worker::start::{self, WorkerError};
+use crate::worker::{emit, intake};
+
+/// How long to wait before trying again what the bus refused for now.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// How often to ask how long the input log is.
+const LAG_EVERY: Duration = Duration::from_secs(1);
+/// Level of compression of rules messages: they are rare, and must fit into one message.
+const RULES_ZSTD_LEVEL: i32 = 9;
+
+/// How the loop runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Shares of the keys.
+    pub partitions: usize,
+    /// Most messages taken at a time.
+    pub batch_messages: usize,
+    /// How long to wait for the first of them.
+    pub batch_wait: Duration,
+    /// Without messages, and with something to say when time goes on, write a tick this often.
+    pub tick_every: Duration,
+    /// Take a checkpoint this often.
+    pub checkpoint_every: Duration,
+}
+
+/// What one turn of the loop came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Messages were worked through.
+    Worked,
+    /// There were none.
+    Idle,
+    /// The bus was not there.
+    Waited,
+}
+
+/// A worker: the machine between its two logs.
+pub struct Worker<E, O, D> {
+    events: E,
+    incidents: O,
+    dead_letters: D,
+    machine: Machine,
+    checkpoints: Checkpointer,
+    silent: Option<OutputPlace>,
+    dead_silent: Option<OutputPlace>,
+    last: Option<LastOutput>,
+    settings: Settings,
+    reporter: Reporter,
+    readiness: Readiness,
+    status: Status,
+    target_seq: u64,
+    last_seq: u64,
+    lag_asked: Instant,
+    last_message: Instant,
+}
+
+impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
+    /// Begins at the place that the facts say, with `rules` announced in the log if they are not the ones in force.
+    ///
+    /// # Errors
+    /// When the bus does not answer, another worker uses the store, or the disk fails.
+    pub async fn begin(
+        mut events: E,
+        mut incidents: O,
+        mut dead_letters: D,
+        store: Box<dyn CheckpointStore>,
+        settings: Settings,
+        metrics: Metrics,
+        readiness: Readiness,
+        status: Status,
+    ) -> Result<Self, WorkerError> {
+        readiness.set(NotReady::Recovering);
+        let begun =
+            start::begin(&mut events, &mut incidents, &mut dead_letters, store, settings.partitions).await?;
+        let mut reporter = Reporter::new(metrics);
+        reporter.rules(begun.machine.rules());
+        status.rules(&begun.machine);
+        let mut worker = Worker {
+            events,
+            incidents,
+            dead_letters,
+            checkpoints: Checkpointer::new(begun.store, settings.checkpoint_every, begun.saved_seq),
+            machine: begun.machine,
+            silent: begun.silent,
+            dead_silent: begun.dead_silent,
+            last: begun.last,
+            settings,
+            reporter,
+            readiness,
+            status,
+            target_seq: begun.target_seq,
+            last_seq: begun.target_seq,
+            lag_asked: Instant::now(),
+            last_message: Instant::now(),
+        };
+        if let Some((missing, report)) = begun.gap {
+            worker.reporter.gap(missing);
+            worker.publish(vec![report], Vec::new()).await?;
+        }
+        worker.note_progress();
+        Ok(worker)
+    }
+
+    /// Puts rules into the log, unless they are the newest ones there already. They take effect at their place.
+    ///
+    /// # Errors
+    /// When the bus does not answer.
+    pub async fn announce(&mut self, rules: &RulesMessage) -> Result<bool, BusError> {
+        let newest = self.events.last_on(CONTROL_RULES).await?;
+        let newest = newest.and_then(|message| intake::read_rules(&message).ok());
+        if newest.as_ref() == Some(rules) {
+            return Ok(false);
+        }
+        let json = serde_json::to_vec(rules).expect("rules are plain data");
+        let body = zstd::encode_all(&json[..], RULES_ZSTD_LEVEL)
+            .map_err(|error| BusError::Stop(format!("cannot compress the rules: {error}")))?;
+        let headers = [
+            (HEADER_CONTENT_TYPE, "application/json".to_owned()),
+            (HEADER_CONTENT_ENCODING, "zstd".to_owned()),
+        ];
+        let seq = self.events.append(CONTROL_RULES, &headers, Bytes::from(body)).await?;
+        // Not ready before they are in force.
+        self.target_seq = self.target_seq.max(seq);
+        self.readiness.set(NotReady::Recovering);
+        tracing::info!(seq, files = rules.files.len(), "rules announced");
+        Ok(true)
+    }
+
+    /// One turn: a batch, or what is to do without one.
+    ///
+    /// # Errors
+    /// When the worker cannot go on. [`BusError::Replaced`]: begin anew. Everything else: stop and say so.
+    pub async fn turn(&mut self) -> Result<Turn, WorkerError> {
+        self.take_in_checkpoint().await;
+        let turn = match self.events.next_batch(self.settings.batch_messages, self.settings.batch_wait).await {
+            Ok(batch) if batch.is_empty() => self.idle().await?,
+            Ok(batch) => self.work(&batch).await?,
+            Err(BusError::Gap { first, last }) => {
+                self.report_gap(first, last).await?;
+                Turn::Worked
+            }
+            Err(BusError::Retry { what, why }) => {
+                self.readiness.set(NotReady::BusAway);
+                tracing::warn!(what, why, "the bus is away, trying again");
+                tokio::time::sleep(RETRY_DELAY).await;
+                return Ok(Turn::Waited);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.readiness.clear(NotReady::BusAway);
+        if self.checkpoints.is_due(self.machine.position()) {
+            self.checkpoint().await?;
+        }
+        self.note_progress();
+        Ok(turn)
+    }
+
+    /// Publishes everything, takes a last checkpoint and waits until it is written.
+    ///
+    /// # Errors
+    /// As [`Worker::turn`].
+    pub async fn drain(&mut self) -> Result<(), WorkerError> {
+        self.readiness.set(NotReady::Draining);
+        if let Some(written) = self.checkpoints.finish().await {
+            self.note_checkpoint(written);
+        }
+        if self.machine.position() > self.checkpoints.saved_seq() {
+            self.checkpoint().await?;
+            if let Some(written) = self.checkpoints.finish().await {
+                self.note_checkpoint(written);
+            }
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self, batch: &[LogMessage]) -> Result<Turn, WorkerError> {
+        let began = Instant::now();
+        self.last_message = began;
+        // Pure computation; the runtime's other tasks go on elsewhere meanwhile.
+        let machine = &mut self.machine;
+        let applied = tokio::task::block_in_place(|| machine.apply(batch));
+        self.reporter.applied(&applied, batch.len(), began.elapsed());
+        if !applied.rule_changes.is_empty() {
+            self.note_rules(&applied.rule_changes);
+        }
+        self.publish(applied.incidents, applied.dead_letters).await?;
+        self.last_seq = self.last_seq.max(self.machine.position());
+        if self.silent.is_none()
+            && let Some(received) = batch.last().and_then(|message| message.received_at)
+        {
+            self.reporter.published(since(received));
+        }
+        Ok(Turn::Worked)
+    }
+
+    async fn idle(&mut self) -> Result<Turn, WorkerError> {
+        self.incidents.poll().await?;
+        self.dead_letters.poll().await?;
+        let waiting = self.machine.next_due().is_some();
+        if waiting && self.last_message.elapsed() >= self.settings.tick_every {
+            // Time enters through the log like everything else.
+            self.last_message = Instant::now();
+            if let Err(error) = self.events.append(CONTROL_TICK, &[], Bytes::new()).await {
+                tracing::warn!(%error, "cannot write a tick");
+            }
+        }
+        Ok(Turn::Idle)
+    }
+
+    async fn report_gap(&mut self, first: u64, last: u64) -> Result<(), WorkerError> {
+        tracing::error!(first, last, "input messages are gone that were never seen");
+        self.reporter.gap(last - first + 1);
+        let report = emit::coverage_gap(first, last, "deleted or expired before they were read");
+        self.publish(vec![report], Vec::new()).await?;
+        self.events.seek(last + 1).await?;
+        Ok(())
+    }
+
+    /// Publishes what was not published before a restart.
+    async fn publish(&mut self, incidents: Vec<Output>, dead_letters: Vec<Output>) -> Result<(), WorkerError> {
+        let incidents = self.unsaid(incidents);
+        let dead_letters = match self.dead_silent {
+            None => dead_letters,
+            Some(silent) => dead_letters.into_iter().filter(|output| output.place > silent).collect(),
+        };
+        if !incidents.is_empty() {
+            self.incidents.publish(incidents).await?;
+        }
+        if !dead_letters.is_empty() {
+            self.dead_letters.publish(dead_letters).await?;
+        }
+        let in_flight = self.incidents.poll().await? + self.dead_letters.poll().await?;
+        self.reporter.in_flight(in_flight);
+        Ok(())
+    }
+
+    fn unsaid(&mut self, outputs: Vec<Output>) -> Vec<Output> {
+        let Some(silent) = self.silent else { return outputs };
+        let (said, unsaid): (Vec<Output>, Vec<Output>) =
+            outputs.into_iter().partition(|output| output.place <= silent);
+        // The replay must come to what was said: state is a function of the log.
+        if let Some(last) = self.last.take() {
+            match said.iter().find(|output| output.place == last.place) {
+                None => self.last = Some(last),
+                Some(output) if output.body == last.body => {}
+                Some(output) => {
+                    self.reporter.replay_mismatch();
+                    let position = output.place.position;
+                    tracing::error!(%position, "the replay says something else than was published there");
+                }
+            }
+        }
+        unsaid
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), WorkerError> {
+        // What a checkpoint holds is never said again, so everything must have been said.
+        self.incidents.flush().await?;
+        self.dead_letters.flush().await?;
+        let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
+        tokio::task::block_in_place(|| checkpoints.begin(machine));
+        Ok(())
+    }
+
+    async fn take_in_checkpoint(&mut self) {
+        if let Some(written) = self.checkpoints.poll().await {
+            self.note_checkpoint(written);
+        }
+    }
+
+    fn note_checkpoint(&mut self, written: Written) {
+        match &written {
+            Written::Saved { seq, committed } => {
+                self.readiness.clear(NotReady::CheckpointFailing);
+                tracing::debug!(seq, keys = committed.keys, bytes = committed.bytes, "checkpoint written");
+                self.status.checkpoint(*seq, committed);
+            }
+            Written::Failed(error) => {
+                self.readiness.set(NotReady::CheckpointFailing);
+                tracing::error!(%error, "checkpoint failed; going on, and trying again");
+            }
+        }
+        self.reporter.checkpoint(&written);
+    }
+
+    fn note_rules(&mut self, changes: &[Result<(), String>]) {
+        for change in changes {
+            match change {
+                Ok(()) => {
+                    let seq = self.machine.position();
+                    tracing::info!(rules = self.machine.rules().rules.len(), seq, "rules in force");
+                }
+                Err(why) => tracing::error!(why, "rules in the log refused; the old ones stay in force"),
+            }
+        }
+        self.reporter.rules(self.machine.rules());
+        self.status.rules(&self.machine);
+    }
+
+    /// Tells whoever asks how far the worker is.
+    fn note_progress(&mut self) {
+        let position = self.machine.position();
+        if position >= self.target_seq {
+            self.readiness.clear(NotReady::Recovering);
+        }
+        if self.silent.is_some_and(|silent| silent.position.seq < position) {
+            self.silent = None;
+        }
+        self.reporter.progress(position, self.machine.log_time(), self.last_seq.saturating_sub(position));
+        self.status.progress(position, self.last_seq, self.machine.log_time());
+    }
+
+    /// Asks how long the input log is, now and then.
+    ///
+    /// # Errors
+    /// When the log was replaced by another one.
+    pub async fn refresh_lag(&mut self) -> Result<(), BusError> {
+        if self.lag_asked.elapsed() < LAG_EVERY {
+            return Ok(());
+        }
+        self.lag_asked = Instant::now();
+        match self.events.info().await {
+            Ok(info) if info.id != self.machine.log_id() => return Err(BusError::Replaced),
+            Ok(info) => self.last_seq = info.last_seq,
+            Err(error) => tracing::debug!(%error, "cannot ask how long the input log is"),
+        }
+        let (keys, bytes) = (self.machine.correlator().table().len(), 0);
+        self.reporter.state(keys, bytes);
+        Ok(())
+    }
+}
+
+/// Wall time since the bus received something. For metrics only: nothing is decided by it.
+fn since(received: EventTime) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let received = Duration::from_micros(u64::try_from(received.as_micros()).unwrap_or(0));
+    now.saturating_sub(received)
+}

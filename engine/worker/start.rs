@@ -1,1 +1,173 @@
-//! .
+//! Where to begin: the facts are read, the decision is [`recovery`](crate::state::recovery)'s, and the state is made.
+
+use std::sync::Arc;
+
+use sightline_schemas::EventTime;
+use sightline_schemas::control::RulesMessage;
+use sightline_schemas::subject::CONTROL_RULES;
+
+use crate::bus::{BusError, EventLog, LastOutput, Output, OutputLog, OutputPlace};
+use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start};
+use crate::state::table::StateTable;
+use crate::state::{CheckpointStore, Loaded, Meta, StoreError, decide};
+use crate::worker::checkpoint::{STATE_FORMAT, decode, live};
+use crate::worker::machine::{Machine, no_rules};
+use crate::worker::{emit, intake};
+
+/// Why a worker cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The bus.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The checkpoint store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The rules in force at the beginning cannot be used by this version.
+    #[error("the rules in the log cannot be used by this version: {0}")]
+    Rules(String),
+}
+
+/// Everything that a worker begins with.
+pub struct Begun {
+    /// The state machine, at its place in the log.
+    pub machine: Machine,
+    /// The store, which holds everything up to the machine's place or nothing.
+    pub store: Box<dyn CheckpointStore>,
+    /// Sequence up to which the store holds everything.
+    pub saved_seq: u64,
+    /// Incident messages up to here were published before.
+    pub silent: Option<OutputPlace>,
+    /// Dead letters up to here were published before.
+    pub dead_silent: Option<OutputPlace>,
+    /// The newest incident message, to be compared with what the replay says at that place.
+    pub last: Option<LastOutput>,
+    /// The newest message of the input log at this moment: recovery ends there.
+    pub target_seq: u64,
+    /// Input that is gone, to be reported first.
+    pub gap: Option<(u64, Output)>,
+}
+
+/// Reads the facts, decides, and makes the state.
+///
+/// # Errors
+/// When the bus does not answer, another worker uses the store, or the disk fails.
+pub async fn begin(
+    events: &mut impl EventLog,
+    incidents: &mut impl OutputLog,
+    dead_letters: &mut impl OutputLog,
+    mut store: Box<dyn CheckpointStore>,
+    partitions: usize,
+) -> Result<Begun, WorkerError> {
+    let log = events.info().await?;
+    let last = incidents.open(&log.id).await?;
+    let last_dead = dead_letters.open(&log.id).await?;
+    let table = Arc::new(StateTable::default());
+    let (loaded, returned) = load(store, Arc::clone(&table)).await;
+    store = returned;
+    let (fact, meta) = match loaded? {
+        Loaded::Empty => (CheckpointFact::None, None),
+        Loaded::Damaged(reason) => (CheckpointFact::Damaged(reason), None),
+        Loaded::Found(meta) => {
+            let (log_id, seq, format) = (meta.log_id.clone(), meta.seq, meta.format);
+            (CheckpointFact::Found { log_id, seq, format }, Some(meta))
+        }
+    };
+    let decision = decide(&Facts {
+        checkpoint: fact,
+        format: STATE_FORMAT,
+        log: LogFact { id: log.id.clone(), first_seq: log.first_seq, last_seq: log.last_seq },
+        last_output: last.as_ref().map(output_fact),
+    });
+    if let Some(doubt) = &decision.output_doubt {
+        tracing::error!(%doubt, "the incident log is ahead of the input log");
+    }
+    let from_seq = decision.start.from_seq();
+    let machine = match (&decision.start, meta) {
+        (Start::Resume { .. }, Some(meta)) => resume(&log.id, &meta, Arc::clone(&table), partitions),
+        _ => Err("nothing to resume".to_owned()),
+    };
+    let (machine, saved_seq) = match machine {
+        Ok(machine) => {
+            tracing::info!(from_seq, keys = table.len(), "resuming from the checkpoint");
+            let saved_seq = machine.position();
+            (machine, saved_seq)
+        }
+        Err(why) => {
+            match &decision.start {
+                Start::Rebuild { reason, .. } => tracing::warn!(%reason, from_seq, "rebuilding the state from the log"),
+                Start::Resume { .. } => tracing::warn!(reason = %why, "rebuilding the state from the log"),
+                Start::Fresh { .. } => tracing::info!(from_seq, "starting with no state"),
+            }
+            if !matches!(decision.start, Start::Fresh { .. }) {
+                store = clear(store).await?;
+            }
+            table.clear();
+            let rules = first_rules(events, log.first_seq).await?;
+            let first = log.first_seq.saturating_sub(1);
+            let machine = Machine::new(&log.id, rules, table, partitions, first, EventTime::MIN);
+            (machine.map_err(WorkerError::Rules)?, 0)
+        }
+    };
+    events.seek(machine.position() + 1).await?;
+    let gap = decision.gap.map(|gap| {
+        tracing::error!(first = gap.first, last = gap.last, "input messages are gone that were never seen");
+        (gap.last - gap.first + 1, emit::coverage_gap(gap.first, gap.last, "no longer in the log at start"))
+    });
+    Ok(Begun {
+        machine,
+        store,
+        saved_seq,
+        silent: decision.silent_until.map(|at| OutputPlace { position: at.position, ordinal: at.ordinal }),
+        dead_silent: last_dead.filter(|last| last.log == log.id).map(|last| last.place),
+        last: last.filter(|last| last.log == log.id),
+        target_seq: log.last_seq,
+        gap,
+    })
+}
+
+fn output_fact(last: &LastOutput) -> OutputFact {
+    let at = OutputAt { position: last.place.position, ordinal: last.place.ordinal };
+    OutputFact { log_id: last.log.clone(), at }
+}
+
+fn resume(log_id: &str, meta: &Meta, table: Arc<StateTable>, partitions: usize) -> Result<Machine, String> {
+    let rules: RulesMessage = serde_json::from_slice(&meta.rules).map_err(|error| error.to_string())?;
+    Machine::new(log_id, rules, table, partitions, meta.seq, meta.log_time)
+}
+
+/// The rules in force at the beginning of a log: none, unless its own beginning is gone. Then those that the log
+/// still knows first are the nearest there is.
+async fn first_rules(events: &mut impl EventLog, first_seq: u64) -> Result<RulesMessage, BusError> {
+    if first_seq <= 1 {
+        return Ok(no_rules());
+    }
+    let message = events.first_on(CONTROL_RULES).await?;
+    let rules = message.and_then(|message| intake::read_rules(&message).ok());
+    Ok(rules.unwrap_or_else(no_rules))
+}
+
+async fn load(
+    mut store: Box<dyn CheckpointStore>,
+    table: Arc<StateTable>,
+) -> (Result<Loaded, StoreError>, Box<dyn CheckpointStore>) {
+    let loading = tokio::task::spawn_blocking(move || {
+        let loaded = store.load(&mut |key, bytes| {
+            table.restore(live(key), decode(bytes)?);
+            Ok(())
+        });
+        (loaded, store)
+    });
+    match loading.await {
+        Ok(loaded) => loaded,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+async fn clear(mut store: Box<dyn CheckpointStore>) -> Result<Box<dyn CheckpointStore>, StoreError> {
+    let clearing = tokio::task::spawn_blocking(move || store.clear().map(|()| store));
+    match clearing.await {
+        Ok(cleared) => cleared,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}

@@ -1,0 +1,140 @@
+//! What a running worker tells of itself on `/state`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use sightline_schemas::EventTime;
+
+use crate::api::{Inspect, Readiness};
+use crate::state::Committed;
+use crate::state::table::StateTable;
+use crate::worker::machine::Machine;
+
+/// Shared between the loop, which writes it, and the API, which reads.
+#[derive(Clone)]
+pub struct Status {
+    inner: Arc<Mutex<Inner>>,
+    readiness: Readiness,
+    partitions: usize,
+}
+
+#[derive(Default)]
+struct Inner {
+    table: Option<Arc<StateTable>>,
+    log_id: String,
+    position: u64,
+    last_seq: u64,
+    log_time: Option<EventTime>,
+    rules: Vec<RuleLine>,
+    checkpoint: Option<Value>,
+}
+
+struct RuleLine {
+    id: String,
+    version: String,
+    unit: String,
+    since_position: u64,
+}
+
+impl Status {
+    /// Nothing is known yet.
+    pub fn new(readiness: Readiness, partitions: usize) -> Self {
+        Status { inner: Arc::default(), readiness, partitions }
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Rules are in force.
+    pub fn rules(&self, machine: &Machine) {
+        let rules = machine.rules();
+        self.write(|inner| {
+            let since: HashMap<String, (String, u64)> =
+                inner.rules.drain(..).map(|line| (line.id, (line.version, line.since_position))).collect();
+            let line = |rule: &sightline_core::rule::Rule| {
+                let (id, version) = (rule.reference.id.clone(), rule.reference.version.clone());
+                let since_position = match since.get(&id) {
+                    Some((known, since)) if *known == version => *since,
+                    _ => machine.position(),
+                };
+                RuleLine { id, version, unit: rules.units[rule.unit].id.clone(), since_position }
+            };
+            inner.rules = rules.rules.iter().map(line).collect();
+            inner.table = Some(Arc::clone(machine.table()));
+            inner.log_id = machine.log_id().to_owned();
+        });
+    }
+
+    /// The place in the input log.
+    pub fn progress(&self, position: u64, last_seq: u64, log_time: EventTime) {
+        self.write(|inner| {
+            inner.position = position;
+            inner.last_seq = last_seq;
+            inner.log_time = (log_time != EventTime::MIN).then_some(log_time);
+        });
+    }
+
+    /// A checkpoint was written.
+    pub fn checkpoint(&self, seq: u64, committed: &Committed) {
+        self.write(|inner| {
+            inner.checkpoint = Some(json!({
+                "seq": seq,
+                "time": inner.log_time,
+                "bytes": committed.bytes,
+                "keys": committed.keys,
+                "chunks": committed.chunks,
+                "seconds": committed.duration.as_secs_f64(),
+            }));
+        });
+    }
+}
+
+#[derive(Default, Clone, Copy)]
+struct UnitCount {
+    keys: u64,
+    hits: u64,
+    incidents: u64,
+}
+
+impl Inspect for Status {
+    fn state(&self) -> Value {
+        let table = self.inner.lock().unwrap_or_else(PoisonError::into_inner).table.clone();
+        // Counted without the lock: the loop must not wait for a curious reader.
+        let mut units: HashMap<String, UnitCount> = HashMap::new();
+        if let Some(table) = &table {
+            table.for_each(|_, state| {
+                let count = match units.get_mut(state.unit_id()) {
+                    Some(count) => count,
+                    None => units.entry(state.unit_id().to_owned()).or_default(),
+                };
+                count.keys += 1;
+                count.hits += state.hits() as u64;
+                let active = state.incidents().iter().filter(|incident| incident.status.is_active());
+                count.incidents += active.count() as u64;
+            });
+        }
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let rules: Vec<Value> = inner.rules.iter().map(|line| {
+            let count = units.get(&line.unit).copied().unwrap_or_default();
+            json!({
+                "id": line.id, "version": line.version, "unit": line.unit, "keys": count.keys, "hits": count.hits,
+                "incidents_active": count.incidents, "since_position": line.since_position,
+            })
+        }).collect();
+        let reasons: Vec<&str> = self.readiness.reasons().iter().map(|reason| reason.as_str()).collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "log": {
+                "id": inner.log_id, "position": inner.position, "last_seq": inner.last_seq, "log_time": inner.log_time,
+            },
+            "ready": { "ready": reasons.is_empty(), "reasons": reasons },
+            "rules": rules,
+            "keys": table.as_ref().map_or(0, |table| table.len()),
+            "hits": units.values().map(|count| count.hits).sum::<u64>(),
+            "partitions": self.partitions,
+            "checkpoint": inner.checkpoint,
+        })
+    }
+}
