@@ -166,6 +166,8 @@ impl Connect {
 async fn report(event: Event) {
     match event {
         Event::Connected => tracing::info!("connected"),
+        // The client was dropped: the ordinary end of a program.
+        Event::Closed => tracing::debug!("connection closed"),
         Event::Disconnected => tracing::warn!("connection lost, trying again"),
         Event::ServerError(error) => tracing::error!(%error, "the server refuses"),
         Event::ClientError(error) => tracing::error!(%error, "the client fails"),
