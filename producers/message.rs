@@ -1,0 +1,93 @@
+//! One message ready to leave: the subject it goes to, its body, and the id by which the server knows it again.
+
+use bytes::Bytes;
+use sightline_schemas::edge::Reject;
+use sightline_schemas::subject::EventSubject;
+use sightline_schemas::wire::{self, Form};
+use sightline_schemas::{Event, EventId};
+
+/// One event or a frame of many, on its way to `events.<tenant>.<source>`.
+#[derive(Clone, Debug)]
+pub struct Message {
+    subject: String,
+    body: Bytes,
+    form: Form,
+    id: EventId,
+    events: u32,
+}
+
+impl Message {
+    /// Bytes that a producer already has, as they are: one event.
+    pub fn raw(tenant: &str, source: &str, body: impl Into<Bytes>, form: Form) -> Self {
+        Self::frame(tenant, source, body, form, 1)
+    }
+
+    /// A body that holds `events` events of one source.
+    ///
+    /// Two messages with the same bytes on the same subject have the same id. The engine, too, takes the same bytes of
+    /// one source for the same event, so the server never drops one that the engine would have counted.
+    pub fn frame(tenant: &str, source: &str, body: impl Into<Bytes>, form: Form, events: u32) -> Self {
+        let body = body.into();
+        let id = EventId::from_raw(tenant, source, &body);
+        Message { subject: subject(tenant, source), body, form, id, events }
+    }
+
+    /// An event that was built in Rust. Its id is computed from what is sent, as the engine does when it arrives;
+    /// `event.id` and `event.received_at` are not trusted there and do not matter here.
+    ///
+    /// # Errors
+    /// When a value of the event cannot be written in this form.
+    pub fn event(event: &Event<'_>, form: Form) -> Result<Self, Reject> {
+        let body = wire::encode(event, form)?;
+        let id = EventId::of(event, &body);
+        Ok(Message { subject: subject(&event.tenant, &event.source), body: body.into(), form, id, events: 1 })
+    }
+
+    /// `events.<tenant>.<source>`.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// What is sent.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// How the body is written.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
+    /// The value of `Nats-Msg-Id`: the same for the same message, whoever publishes it and however often.
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// How many events the body holds.
+    pub fn events(&self) -> u32 {
+        self.events
+    }
+}
+
+fn subject(tenant: &str, source: &str) -> String {
+    EventSubject { tenant: tenant.to_owned(), source: source.to_owned() }.subject()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_bytes_of_another_source_are_another_message() {
+        let one = Message::raw("default", "iris", &b"{}"[..], Form::Json);
+        assert_eq!(one.id(), Message::raw("default", "iris", &b"{}"[..], Form::Json).id());
+        assert_ne!(one.id(), Message::raw("default", "sentry", &b"{}"[..], Form::Json).id());
+        assert_ne!(one.id(), Message::raw("other", "iris", &b"{}"[..], Form::Json).id());
+    }
+
+    #[test]
+    fn a_source_cannot_leave_its_subject() {
+        let message = Message::raw("default", "a.b >", &b"{}"[..], Form::Json);
+        assert_eq!(message.subject(), "events.default.a=2Eb=20=3E");
+    }
+}

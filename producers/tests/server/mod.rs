@@ -1,0 +1,121 @@
+//! A nats-server of our own: a free port of the loopback device, a temporary directory, gone with the test.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use sightline_schemas::subject::{EVENTS_STREAM, EVENTS_SUBJECTS};
+
+/// How long a server may take to listen.
+const START_MAX: Duration = Duration::from_secs(20);
+
+pub struct Server {
+    child: Child,
+    port: u16,
+    store: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts one without any stream.
+    pub fn start() -> Self {
+        let port = free_port();
+        let store = tempfile::tempdir().expect("temporary directory");
+        Server { child: launch(port, store.path()), port, store }
+    }
+
+    /// Starts one that takes events.
+    pub async fn with_events() -> Self {
+        let server = Self::start();
+        server.create_stream().await;
+        server
+    }
+
+    pub async fn create_stream(&self) {
+        let config = jetstream::stream::Config {
+            name: EVENTS_STREAM.to_owned(),
+            subjects: EVENTS_SUBJECTS.map(str::to_owned).to_vec(),
+            ..jetstream::stream::Config::default()
+        };
+        self.jetstream().await.create_stream(config).await.expect("stream created");
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub async fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(async_nats::connect(self.url()).await.expect("the server listens"))
+    }
+
+    /// Ends the server as a crash does.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again with what it stored.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.child = launch(self.port, self.store.path());
+    }
+
+    /// All messages of the log: subject, body, header `Nats-Msg-Id`.
+    pub async fn log(&self) -> Vec<(String, Vec<u8>, Option<String>)> {
+        let mut stream = self.jetstream().await.get_stream(EVENTS_STREAM).await.expect("the stream is there");
+        let last = stream.info().await.expect("the server answers").state.last_sequence;
+        let mut log = Vec::new();
+        for seq in 1..=last {
+            let message = stream.get_raw_message(seq).await.expect("nothing is deleted");
+            let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
+            log.push((message.subject.to_string(), message.payload.to_vec(), id));
+        }
+        log
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+fn launch(port: u16, store: &Path) -> Child {
+    let mut child = Command::new(binary())
+        .args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string(), "--store_dir"])
+        .arg(store)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server starts: set NATS_SERVER_BIN to one, or put it into PATH");
+    let start = Instant::now();
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        assert!(child.try_wait().expect("our child").is_none(), "nats-server ended at once");
+        assert!(start.elapsed() < START_MAX, "nats-server does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+/// `$NATS_SERVER_BIN`, else what the deploy script names, else whatever PATH holds.
+fn binary() -> OsString {
+    if let Some(given) = std::env::var_os("NATS_SERVER_BIN") {
+        return given;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/nats-server.sh");
+    let found =
+        script.exists().then(|| Command::new(&script).stderr(Stdio::inherit()).output().ok()).flatten();
+    match found {
+        Some(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned().into()
+        }
+        _ => OsString::from("nats-server"),
+    }
+}
