@@ -23,7 +23,13 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     /// The dead letter of `body`, refused for `reject`.
-    pub fn new(subject: &str, position: Position, reject: &Reject, content_type: Option<&str>, body: &[u8]) -> Self {
+    pub fn new(
+        subject: &str,
+        position: Position,
+        reject: &Reject,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Self {
         DeadLetter {
             subject: subject.to_owned(),
             position,

@@ -31,7 +31,9 @@ impl Reject {
 }
 
 /// Why an input is refused: a closed list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Not JSON or MessagePack, or not an object.
@@ -299,7 +301,12 @@ pub fn to_event<'a>(
     let class = match parts.class {
         None => profile.class,
         Some((name, value)) => value.as_str().and_then(Class::parse).ok_or_else(|| {
-            Reject::new(Reason::BadField, format!("`{name}`: no such class; use event, alert, finding, indicator, anomaly, report or note"))
+            Reject::new(
+                Reason::BadField,
+                format!(
+                    "`{name}`: no such class; use event, alert, finding, indicator, anomaly, report or note"
+                ),
+            )
         })?,
     };
     let device = map(parts.device)?;
@@ -346,7 +353,9 @@ fn same_as_subject(what: &str, named: &Named<'_>, expected: &str) -> Result<(), 
     match named {
         Some((_, value)) if value.as_str() != Some(expected) => Err(Reject::new(
             Reason::SubjectMismatch,
-            format!("`{what}` in the body is not {expected:?}, which the subject names: publish on the subject of that {what}"),
+            format!(
+                "`{what}` in the body is not {expected:?}, which the subject names: publish on the subject of that {what}"
+            ),
         )),
         _ => Ok(()),
     }
@@ -354,7 +363,10 @@ fn same_as_subject(what: &str, named: &Named<'_>, expected: &str) -> Result<(), 
 
 fn time((name, value): &(Cow<'_, str>, Value<'_>)) -> Result<EventTime, Reject> {
     let Some(text) = value.as_str() else {
-        return Err(Reject::new(Reason::BadTime, format!("`{name}` must be a time written as text, RFC 3339")));
+        return Err(Reject::new(
+            Reason::BadTime,
+            format!("`{name}` must be a time written as text, RFC 3339"),
+        ));
     };
     EventTime::parse(text).map_err(|error| Reject::new(Reason::BadTime, format!("`{name}`: {error}")))
 }
@@ -427,7 +439,9 @@ fn tags<'a>(named: Named<'a>) -> Result<Vec<Cow<'a, str>>, Reject> {
             .collect(),
         Value::Str(text) if text.trim_start().starts_with('[') => serde_json::from_str::<Vec<String>>(&text)
             .map(|tags| tags.into_iter().map(Cow::Owned).collect())
-            .map_err(|_| Reject::new(Reason::BadField, format!("`{name}` looks like a JSON list and is none"))),
+            .map_err(|_| {
+                Reject::new(Reason::BadField, format!("`{name}` looks like a JSON list and is none"))
+            }),
         Value::Str(text) if text.trim().is_empty() => Ok(Vec::new()),
         Value::Str(text) => Ok(vec![text]),
         _ => Err(Reject::new(Reason::BadField, format!("`{name}` must be a list of text"))),
@@ -452,7 +466,9 @@ fn fields<'a>(named: Named<'a>, others: Vec<(Cow<'a, str>, Value<'a>)>) -> Resul
 
 fn entities<'a>(named: Named<'a>) -> Result<Vec<Entity<'a>>, Reject> {
     let Some((name, value)) = named else { return Ok(Vec::new()) };
-    let bad = || Reject::new(Reason::BadField, format!("`{name}` must be a list of objects with `type` and `value`"));
+    let bad = || {
+        Reject::new(Reason::BadField, format!("`{name}` must be a list of objects with `type` and `value`"))
+    };
     let Value::List(items) = value else { return Err(bad()) };
     let mut entities = Vec::with_capacity(items.len());
     for item in items {

@@ -98,7 +98,9 @@ impl EventSubject {
     pub fn parse(subject: &str) -> Result<Self, Reject> {
         let mut tokens = subject.split('.');
         let parsed = match (tokens.next(), tokens.next(), tokens.next(), tokens.next()) {
-            (Some("events"), Some(tenant), Some(source), None) => decode_token(tenant).zip(decode_token(source)),
+            (Some("events"), Some(tenant), Some(source), None) => {
+                decode_token(tenant).zip(decode_token(source))
+            }
             _ => None,
         };
         parsed.map(|(tenant, source)| EventSubject { tenant, source }).ok_or_else(|| {

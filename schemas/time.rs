@@ -13,7 +13,9 @@ pub struct EventTime(i64);
 
 /// The text is no time that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read time {text:?}: expected RFC 3339 such as 2026-05-08T12:00:00Z, or `YYYY-MM-DD HH:MM:SS` in UTC")]
+#[error(
+    "cannot read time {text:?}: expected RFC 3339 such as 2026-05-08T12:00:00Z, or `YYYY-MM-DD HH:MM:SS` in UTC"
+)]
 pub struct TimeError {
     text: String,
 }

@@ -68,7 +68,10 @@ impl<'a> Value<'a> {
             Value::Str(text) => Value::Str(Cow::Owned(text.into_owned())),
             Value::List(items) => Value::List(items.into_iter().map(Value::into_owned).collect()),
             Value::Map(members) => Value::Map(
-                members.into_iter().map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned())).collect(),
+                members
+                    .into_iter()
+                    .map(|(key, value)| (Cow::Owned(key.into_owned()), value.into_owned()))
+                    .collect(),
             ),
         }
     }
@@ -215,7 +218,9 @@ impl<'de> Visitor<'de> for Bounded<'_> {
         self.take()?;
         let depth = self.deeper()?;
         let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(Bounded { depth, values_left: &mut *self.values_left })? {
+        while let Some(item) =
+            seq.next_element_seed(Bounded { depth, values_left: &mut *self.values_left })?
+        {
             items.push(item);
         }
         Ok(Value::List(items))
@@ -224,7 +229,8 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Value<'de>, A::Error> {
         self.take()?;
         let depth = self.deeper()?;
-        let mut members: Vec<(Cow<'de, str>, Value<'de>)> = Vec::with_capacity(map.size_hint().unwrap_or(8).min(64));
+        let mut members: Vec<(Cow<'de, str>, Value<'de>)> =
+            Vec::with_capacity(map.size_hint().unwrap_or(8).min(64));
         while let Some(key) = map.next_key_seed(Key)? {
             let value = map.next_value_seed(Bounded { depth, values_left: &mut *self.values_left })?;
             members.push((key, value));

@@ -40,10 +40,14 @@ impl Form {
         match essence.to_ascii_lowercase().as_str() {
             "" | "application/json" => Ok(Form::Json),
             "application/x-ndjson" | "application/ndjson" => Ok(Form::Ndjson),
-            "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => Ok(Form::MessagePack),
+            "application/msgpack" | "application/x-msgpack" | "application/vnd.msgpack" => {
+                Ok(Form::MessagePack)
+            }
             other => Err(Reject::new(
                 Reason::Undecodable,
-                format!("Content-Type {other:?}: use application/json, application/x-ndjson or application/msgpack"),
+                format!(
+                    "Content-Type {other:?}: use application/json, application/x-ndjson or application/msgpack"
+                ),
             )),
         }
     }
@@ -65,7 +69,8 @@ impl Form {
 pub fn split(body: &[u8], form: Form) -> Result<Vec<&[u8]>, Reject> {
     let events = match form {
         Form::Json if first_byte(body) == Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| undecodable("JSON", &error))?;
+            let items: Vec<&RawValue> =
+                serde_json::from_slice(body).map_err(|error| undecodable("JSON", &error))?;
             items.into_iter().map(|item| item.get().as_bytes()).collect()
         }
         Form::Json => vec![body],
@@ -103,7 +108,10 @@ pub fn decode(raw: &[u8], form: Form) -> Result<Value<'_>, Reject> {
         }
         Form::MessagePack => {
             if message_pack_len(raw) != Some(raw.len()) {
-                return Err(Reject::new(Reason::Undecodable, "not MessagePack: truncated, or bytes left over"));
+                return Err(Reject::new(
+                    Reason::Undecodable,
+                    "not MessagePack: truncated, or bytes left over",
+                ));
             }
             let mut reader = rmp_serde::Deserializer::from_read_ref(raw);
             seed.deserialize(&mut reader).map_err(|error| undecodable("MessagePack", &error))
@@ -122,7 +130,8 @@ pub fn encode(event: &Event<'_>, form: Form) -> Result<Vec<u8>, Reject> {
             let mut bytes = Vec::with_capacity(512);
             // Human-readable: times stay text in every form, so that any language can write them.
             let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
-            serde::Serialize::serialize(event, &mut writer).map_err(|error| undecodable("MessagePack", &error))?;
+            serde::Serialize::serialize(event, &mut writer)
+                .map_err(|error| undecodable("MessagePack", &error))?;
             Ok(bytes)
         }
     }
@@ -130,7 +139,10 @@ pub fn encode(event: &Event<'_>, form: Form) -> Result<Vec<u8>, Reject> {
 
 fn undecodable(form: &str, error: &dyn std::fmt::Display) -> Reject {
     let text = error.to_string();
-    let reason = match text.contains("nested deeper") || text.contains("more than") || text.contains("recursion limit") {
+    let reason = match text.contains("nested deeper")
+        || text.contains("more than")
+        || text.contains("recursion limit")
+    {
         true => Reason::TooLarge,
         false => Reason::Undecodable,
     };

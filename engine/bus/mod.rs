@@ -135,13 +135,17 @@ pub trait EventLog: Send {
     ///
     /// # Errors
     /// When the server does not answer.
-    fn last_on(&mut self, subject: &str) -> impl Future<Output = Result<Option<LogMessage>, BusError>> + Send;
+    fn last_on(&mut self, subject: &str)
+    -> impl Future<Output = Result<Option<LogMessage>, BusError>> + Send;
 
     /// The oldest retained message on `subject`, if there is one.
     ///
     /// # Errors
     /// When the server does not answer.
-    fn first_on(&mut self, subject: &str) -> impl Future<Output = Result<Option<LogMessage>, BusError>> + Send;
+    fn first_on(
+        &mut self,
+        subject: &str,
+    ) -> impl Future<Output = Result<Option<LogMessage>, BusError>> + Send;
 
     /// Appends a message and gives its sequence, once the server has stored it.
     ///

@@ -81,7 +81,8 @@ pub async fn run(
         .map_err(anyhow::Error::msg)?;
     let mut seq = 0;
     for path in &backtest.events {
-        let reader = file::open(path).map_err(|error| anyhow::anyhow!("cannot read events from {path}: {error}"))?;
+        let reader =
+            file::open(path).map_err(|error| anyhow::anyhow!("cannot read events from {path}: {error}"))?;
         let mut events = FileEvents::new(path, reader);
         loop {
             let mut batch = next(&mut events, backtest.batch).await?;
@@ -134,7 +135,8 @@ fn write(
         out.write_all(b"\n")?;
     }
     for letter in &applied.dead_letters {
-        let detail = letter.headers.iter().find(|(name, _)| *name == sightline_schemas::subject::HEADER_DETAIL);
+        let detail =
+            letter.headers.iter().find(|(name, _)| *name == sightline_schemas::subject::HEADER_DETAIL);
         let detail = detail.map_or("", |(_, detail)| detail);
         writeln!(words, "line {}: not taken: {detail}", letter.place.position.seq)?;
     }

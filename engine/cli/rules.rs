@@ -21,14 +21,16 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
         bail!("no rule file (.yaml) in {}", paths.join(", "));
     }
     let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(RuleFile { name: path.display().to_string(), text })
     };
     found.into_iter().map(read).collect()
 }
 
 fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let about = std::fs::metadata(path).with_context(|| format!("cannot read rules from {}", path.display()))?;
+    let about =
+        std::fs::metadata(path).with_context(|| format!("cannot read rules from {}", path.display()))?;
     if about.is_file() {
         found.push(path.to_owned());
         return Ok(());

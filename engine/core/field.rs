@@ -173,7 +173,9 @@ impl Field {
         let found = match &self.place {
             Place::Beside(object, path) => {
                 let object = beside_of(event, *object);
-                object.and_then(|object| walk(object, path)).or_else(|| inside(&event.fields, &self.whole_path()))
+                object
+                    .and_then(|object| walk(object, path))
+                    .or_else(|| inside(&event.fields, &self.whole_path()))
             }
             Place::Fields(path) => inside(&event.fields, path),
             // A name of the event itself that the source put into its payload.
@@ -246,7 +248,9 @@ fn each<'e>(value: &'e Value<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) 
         (Value::Null | Value::Map(_), _) => false,
         (Value::List(items), _) => items.iter().any(|item| each(item, part, take)),
         (Value::Str(text), Part::Whole) => take(Scalar::Text(text)),
-        (Value::Str(text), Part::UrlHost) => crate::key::url_host(text).is_some_and(|host| take(Scalar::Text(host))),
+        (Value::Str(text), Part::UrlHost) => {
+            crate::key::url_host(text).is_some_and(|host| take(Scalar::Text(host)))
+        }
         (_, Part::UrlHost) => false,
         (Value::Int(number), Part::Whole) => take(Scalar::Int(*number)),
         (Value::Float(number), Part::Whole) => take(Scalar::Float(*number)),

@@ -79,7 +79,9 @@ impl Normal {
             Normal::Ip => ip(text).unwrap_or_else(|| text.to_lowercase()),
             Normal::Hash => text.to_ascii_lowercase(),
             Normal::Url => url(text).unwrap_or_else(|| text.to_owned()),
-            Normal::Value => ip(text).or_else(|| url(text)).unwrap_or_else(|| text.trim_end_matches('.').to_lowercase()),
+            Normal::Value => {
+                ip(text).or_else(|| url(text)).unwrap_or_else(|| text.trim_end_matches('.').to_lowercase())
+            }
         };
         bounded(normal)
     }
@@ -119,7 +121,8 @@ fn ip(text: &str) -> Option<String> {
 /// Scheme, host and the rest of a URL: `(http, example.com, :80/path?query)`.
 fn url_parts(text: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = text.split_once("://")?;
-    if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
+    if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    {
         return None;
     }
     let authority_len = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -203,7 +206,11 @@ mod tests {
             (Normal::Value, "2001:DB8:0:0::1", "2001:db8::1"),
             (Normal::Value, "::ffff:1.2.3.4", "1.2.3.4"),
             (Normal::Value, "HTTP://EX.com/A", "http://ex.com/A"),
-            (Normal::Url, "https://DHL-tracking.secure-verify.com:8443/P?Id=1", "https://dhl-tracking.secure-verify.com:8443/P?Id=1"),
+            (
+                Normal::Url,
+                "https://DHL-tracking.secure-verify.com:8443/P?Id=1",
+                "https://dhl-tracking.secure-verify.com:8443/P?Id=1",
+            ),
             (Normal::Hash, "ABCDEF", "abcdef"),
         ];
         for (normal, raw, expected) in cases {

@@ -84,7 +84,9 @@ impl Correlator {
     fn adopt_all(&mut self) {
         let count = self.partitions.len();
         let (rules, partitions) = (&self.rules, &mut self.partitions);
-        self.table.for_each(|key, state| partitions[key.partition(count)].adopt(key, state, stratum_of(rules, state)));
+        self.table.for_each(|key, state| {
+            partitions[key.partition(count)].adopt(key, state, stratum_of(rules, state))
+        });
     }
 
     /// The hits of an event under the rules in force.
@@ -196,7 +198,9 @@ impl Correlator {
         }
         std::thread::scope(|scope| {
             let threads: Vec<_> = work
-                .map(|(own, hits)| scope.spawn(move || own.pass(stratum, rules, table, times, hits, commands)))
+                .map(|(own, hits)| {
+                    scope.spawn(move || own.pass(stratum, rules, table, times, hits, commands))
+                })
                 .collect();
             threads
                 .into_iter()

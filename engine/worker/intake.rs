@@ -134,11 +134,12 @@ impl Intake {
     fn take_command(&mut self, subject: &str, message: &LogMessage, facts: &mut Facts, report: &mut Report) {
         let position = Position::new(message.seq, 0);
         let read = || -> Result<CommandAt, Reject> {
-            let tenant = tenant_of_command(subject)
-                .ok_or_else(|| Reject::new(Reason::BadSubject, format!("subject {subject:?} takes no command")))?;
+            let tenant = tenant_of_command(subject).ok_or_else(|| {
+                Reject::new(Reason::BadSubject, format!("subject {subject:?} takes no command"))
+            })?;
             let bad = |detail: String| Reject::new(Reason::BadCommand, detail);
-            let command: IncidentCommand =
-                serde_json::from_slice(&message.body).map_err(|error| bad(format!("not a command: {error}")))?;
+            let command: IncidentCommand = serde_json::from_slice(&message.body)
+                .map_err(|error| bad(format!("not a command: {error}")))?;
             let asked = command.asked().map_err(bad)?;
             Ok(CommandAt { position, tenant, command, asked })
         };
@@ -177,8 +178,9 @@ impl Intake {
         };
         for (index, raw) in events.into_iter().enumerate() {
             let position = Position::new(message.seq, index as u32);
-            let taken = wire::decode(raw, form)
-                .and_then(|tree| self.take_event(tree, raw, known.as_ref(), message, position, correlator, facts, report));
+            let taken = wire::decode(raw, form).and_then(|tree| {
+                self.take_event(tree, raw, known.as_ref(), message, position, correlator, facts, report)
+            });
             if let Err(reject) = taken {
                 self.bury(message, position, &reject, raw, source.as_ref(), report);
             }
@@ -224,9 +226,10 @@ impl Intake {
     /// A file has no clock but its events: log time is the newest event time so far.
     fn follow_event_time(&mut self, event: &mut Event<'_>) -> Result<(), Reject> {
         match event.time_source {
-            TimeSource::Received if self.log_time == EventTime::MIN => {
-                Err(Reject::new(Reason::BadTime, "no time of its own, and nothing before it in the file to take one from"))
-            }
+            TimeSource::Received if self.log_time == EventTime::MIN => Err(Reject::new(
+                Reason::BadTime,
+                "no time of its own, and nothing before it in the file to take one from",
+            )),
             TimeSource::Received => Ok(()),
             TimeSource::Producer | TimeSource::Suspect => {
                 self.log_time = self.log_time.max(event.occurred_at);
@@ -270,7 +273,10 @@ fn subject_of(tree: &Value<'_>) -> Result<EventSubject, Reject> {
     let text = |name| tree.get(name).and_then(Value::as_str).map(str::to_owned);
     let source = text("source").filter(|source| !source.is_empty());
     let source = source.ok_or_else(|| {
-        Reject::new(Reason::MissingField, "`source` is missing: in a file every event must say who reports it")
+        Reject::new(
+            Reason::MissingField,
+            "`source` is missing: in a file every event must say who reports it",
+        )
     })?;
     Ok(EventSubject { tenant: text("tenant").unwrap_or_else(|| DEFAULT_TENANT.to_owned()), source })
 }
@@ -284,7 +290,8 @@ pub fn read_rules(message: &LogMessage) -> Result<RulesMessage, Reject> {
     let body = match message.content_encoding.as_deref() {
         None => message.body.to_vec(),
         Some("zstd") => {
-            let reader = zstd::Decoder::new(&message.body[..]).map_err(|error| bad(format!("not zstd: {error}")))?;
+            let reader =
+                zstd::Decoder::new(&message.body[..]).map_err(|error| bad(format!("not zstd: {error}")))?;
             let mut body = Vec::new();
             let read = reader.take(RULES_BYTES_MAX).read_to_end(&mut body);
             read.map_err(|error| bad(format!("not zstd: {error}")))?;

@@ -183,10 +183,17 @@ impl Machine {
             }
             Err((files, problems)) => {
                 let why = first_problem(&files, &problems);
-                let reject = Reject::new(Reason::BadCommand, format!("rules refused, the old ones stay: {why}"));
+                let reject =
+                    Reject::new(Reason::BadCommand, format!("rules refused, the old ones stay: {why}"));
                 let position = Position::new(message.seq, 0);
                 let subject = message.subject.as_deref().unwrap_or_default();
-                let letter = DeadLetter::new(subject, position, &reject, message.content_type.as_deref(), &message.body);
+                let letter = DeadLetter::new(
+                    subject,
+                    position,
+                    &reject,
+                    message.content_type.as_deref(),
+                    &message.body,
+                );
                 report.dead.push(letter);
                 Err(why)
             }
@@ -206,7 +213,8 @@ impl Machine {
                     let reject = Reject::new(Reason::BadCommand, refusal.to_string());
                     let body = serde_json::to_vec(&command).unwrap_or_default();
                     let subject = incident_command(&tenant);
-                    let letter = DeadLetter::new(&subject, position, &reject, Some("application/json"), &body);
+                    let letter =
+                        DeadLetter::new(&subject, position, &reject, Some("application/json"), &body);
                     report.dead.push(letter);
                 }
             }
@@ -270,7 +278,12 @@ fn first_problem(files: &[Source], problems: &[Diagnostic]) -> String {
         Some(problem) => {
             let (line, column) = problem.line_and_column(files);
             let file = &files[problem.file].name;
-            format!("{file}:{line}:{column}: {} ({}); {} problems in all", problem.message, problem.label, problems.len())
+            format!(
+                "{file}:{line}:{column}: {} ({}); {} problems in all",
+                problem.message,
+                problem.label,
+                problems.len()
+            )
         }
     }
 }

@@ -150,7 +150,9 @@ impl Partition {
         let mut commands = commands.iter().enumerate().peekable();
         let mut at_message = 0;
         for routed in hits {
-            while let Some((index, command)) = commands.next_if(|(_, command)| command.position < routed.hit.position) {
+            while let Some((index, command)) =
+                commands.next_if(|(_, command)| command.position < routed.hit.position)
+            {
                 at_message = pass.advance(at_message, command.position.seq);
                 pass.command(index, command, times[at_message].1);
             }
@@ -184,7 +186,9 @@ impl Pass<'_> {
     fn advance(&mut self, from: usize, seq: u64) -> usize {
         let to = from + self.times[from..].partition_point(|(known, _)| *known < seq);
         let until = self.times[to].1;
-        while let Some((due, key)) = self.partition.due_of(self.stratum).first().copied().filter(|(at, _)| *at <= until) {
+        while let Some((due, key)) =
+            self.partition.due_of(self.stratum).first().copied().filter(|(at, _)| *at <= until)
+        {
             self.partition.due_of(self.stratum).remove(&(due, key));
             let message = from + self.times[from..=to].partition_point(|(_, time)| *time < due);
             let (seq, log_time) = self.times[message];

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
-use sightline_schemas::subject::{
-    CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE,
-};
+use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
 
 use crate::api::{NotReady, Readiness};
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
@@ -151,7 +149,8 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// When the worker cannot go on. [`BusError::Replaced`]: begin anew. Everything else: stop and say so.
     pub async fn turn(&mut self) -> Result<Turn, WorkerError> {
         self.take_in_checkpoint().await;
-        let turn = match self.events.next_batch(self.settings.batch_messages, self.settings.batch_wait).await {
+        let turn = match self.events.next_batch(self.settings.batch_messages, self.settings.batch_wait).await
+        {
             Ok(batch) if batch.is_empty() => self.idle().await?,
             Ok(batch) => self.work(&batch).await?,
             Err(BusError::Gap { first, last }) => {
@@ -180,16 +179,19 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// As [`Worker::turn`].
     pub async fn drain(&mut self) -> Result<(), WorkerError> {
         self.readiness.set(NotReady::Draining);
+        self.finish_checkpoint().await;
+        if self.machine.position() > self.checkpoints.saved_seq() {
+            self.checkpoint().await?;
+            self.finish_checkpoint().await;
+        }
+        Ok(())
+    }
+
+    /// Waits until a checkpoint that is being written has ended.
+    pub async fn finish_checkpoint(&mut self) {
         if let Some(written) = self.checkpoints.finish().await {
             self.note_checkpoint(written);
         }
-        if self.machine.position() > self.checkpoints.saved_seq() {
-            self.checkpoint().await?;
-            if let Some(written) = self.checkpoints.finish().await {
-                self.note_checkpoint(written);
-            }
-        }
-        Ok(())
     }
 
     async fn work(&mut self, batch: &[LogMessage]) -> Result<Turn, WorkerError> {
@@ -236,7 +238,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     }
 
     /// Publishes what was not published before a restart.
-    async fn publish(&mut self, incidents: Vec<Output>, dead_letters: Vec<Output>) -> Result<(), WorkerError> {
+    async fn publish(
+        &mut self,
+        incidents: Vec<Output>,
+        dead_letters: Vec<Output>,
+    ) -> Result<(), WorkerError> {
         let incidents = self.unsaid(incidents);
         let dead_letters = match self.dead_silent {
             None => dead_letters,

@@ -95,7 +95,9 @@ pub async fn begin(
         }
         Err(why) => {
             match &decision.start {
-                Start::Rebuild { reason, .. } => tracing::warn!(%reason, from_seq, "rebuilding the state from the log"),
+                Start::Rebuild { reason, .. } => {
+                    tracing::warn!(%reason, from_seq, "rebuilding the state from the log")
+                }
                 Start::Resume { .. } => tracing::warn!(reason = %why, "rebuilding the state from the log"),
                 Start::Fresh { .. } => tracing::info!(from_seq, "starting with no state"),
             }

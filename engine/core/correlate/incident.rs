@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use sightline_schemas::control::Asked;
 use sightline_schemas::incident::{RuleRef, Scope, SeverityBasis, StatusChange};
-use sightline_schemas::{Change, EventTime, Incident, IncidentId, IncidentMessage, Position, Resolution, Severity, Status};
+use sightline_schemas::{
+    Change, EventTime, Incident, IncidentId, IncidentMessage, Position, Resolution, Severity, Status,
+};
 
 use crate::correlate::evidence::{Listed, StepEvidence};
 use crate::limits::FORMER_IDS_MAX;
@@ -68,10 +70,15 @@ pub struct Head {
     pub tags: Vec<String>,
 }
 
-
 impl IncidentState {
     /// An incident that opens with the moment `first`.
-    pub fn open(id: IncidentId, head: Head, first: Stamp, previous: Option<IncidentId>, log_time: EventTime) -> Self {
+    pub fn open(
+        id: IncidentId,
+        head: Head,
+        first: Stamp,
+        previous: Option<IncidentId>,
+        log_time: EventTime,
+    ) -> Self {
         IncidentState {
             id,
             former: Vec::new(),
@@ -149,7 +156,12 @@ impl IncidentState {
     }
 
     /// Takes in a later incident whole. Says what must be said of that one.
-    pub fn absorb(&mut self, mut other: IncidentState, cause: Position, log_time: EventTime) -> IncidentMessage {
+    pub fn absorb(
+        &mut self,
+        mut other: IncidentState,
+        cause: Position,
+        log_time: EventTime,
+    ) -> IncidentMessage {
         let mut message = other.message(Change::Merged, cause, log_time, None);
         message.incident.merged_into = Some(self.id);
         self.remember_former(other.id);

@@ -99,7 +99,9 @@ impl KeyState {
         let active = self.incidents.iter().any(|incident| incident.status.is_active());
         let kept = match (active, rules.unit_by_id(&self.unit)) {
             (true, _) => settings.incident_idle_micros,
-            (false, Some(unit)) => settings.idle_micros.saturating_add(unit.window).saturating_add(unit.lateness),
+            (false, Some(unit)) => {
+                settings.idle_micros.saturating_add(unit.window).saturating_add(unit.lateness)
+            }
             (false, None) => settings.idle_micros,
         };
         self.touched != EventTime::MIN && log_time.since(self.touched) > kept
@@ -152,7 +154,8 @@ impl KeyState {
     fn completion(&self, rule: &Rule, hit: &Hit, found: &Found, now: Now<'_>) -> Completion {
         let member = &self.members[usize::from(rule.member)];
         // The event of the moment, which for a late hit is a later one.
-        let completing = member.tracks.iter().find_map(|track| track.find(found.moment).map(|at| track.hit(at)));
+        let completing =
+            member.tracks.iter().find_map(|track| track.find(found.moment).map(|at| track.hit(at)));
         let brief = completing.map_or(&hit.brief, |completing| &completing.brief);
         Completion {
             tenant: Arc::clone(&self.tenant),
@@ -225,7 +228,8 @@ impl KeyState {
 
     /// Names the incident that opens with a moment.
     fn incident_id(&self, unit: &Unit, moment: Stamp) -> IncidentId {
-        let same_instant = |incident: &&IncidentState| incident.first.at == moment.at && !incident.status.is_active();
+        let same_instant =
+            |incident: &&IncidentState| incident.first.at == moment.at && !incident.status.is_active();
         let generation = self.incidents.iter().filter(same_instant).count() as u32;
         IncidentId::of(&self.tenant, &unit.id, &self.key.canonical(), moment.at, generation)
     }
@@ -333,7 +337,11 @@ impl KeyState {
         if self.is_forgotten(now.rules, now.log_time) {
             return Err(Refusal::NotFound(id));
         }
-        let at = self.incidents.iter().position(|incident| incident.answers_to(id)).ok_or(Refusal::NotFound(id))?;
+        let at = self
+            .incidents
+            .iter()
+            .position(|incident| incident.answers_to(id))
+            .ok_or(Refusal::NotFound(id))?;
         let from = self.incidents[at].status;
         if !from.is_active() && asked.status != from && asked.status != sightline_schemas::Status::Open {
             return Err(Refusal::Terminal { id, from: from.as_str() });

@@ -73,7 +73,9 @@ impl Member {
         let stamp = Stamp { at: hit.at, event: hit.event };
         match &rule.pattern {
             Pattern::AllOf { distinct_events } => self.found_all_of(rule, *distinct_events, stamp, hit.step),
-            Pattern::Sequence { places, overlapping } => self.found_sequence(rule, places, *overlapping, stamp),
+            Pattern::Sequence { places, overlapping } => {
+                self.found_sequence(rule, places, *overlapping, stamp)
+            }
         }
     }
 
@@ -147,10 +149,17 @@ impl Member {
         }
     }
 
-    fn found_sequence(&mut self, rule: &Rule, places: &[Place], overlapping: bool, stamp: Stamp) -> Vec<Found> {
+    fn found_sequence(
+        &mut self,
+        rule: &Rule,
+        places: &[Place],
+        overlapping: bool,
+        stamp: Stamp,
+    ) -> Vec<Found> {
         let last_track = usize::from(places[places.len() - 1].step);
         let range = self.tracks[last_track].between(stamp.at, stamp.at.plus(rule.window));
-        let ends: SmallVec<[Stamp; 2]> = range.map(|index| self.tracks[last_track].hit(index).stamp).collect();
+        let ends: SmallVec<[Stamp; 2]> =
+            range.map(|index| self.tracks[last_track].hit(index).stamp).collect();
         let mut found = Vec::new();
         for moment in ends {
             let known = self.moments.binary_search(&moment).is_ok();
@@ -178,7 +187,12 @@ impl Member {
         let mut used = Vec::new();
         for (place, indexes) in places.iter().zip(parts) {
             let track = usize::from(place.step);
-            used.extend(indexes.into_iter().filter(|index| self.tracks[track].mark_used(*index)).map(|index| (track, index)));
+            used.extend(
+                indexes
+                    .into_iter()
+                    .filter(|index| self.tracks[track].mark_used(*index))
+                    .map(|index| (track, index)),
+            );
         }
         used
     }

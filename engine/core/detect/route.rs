@@ -117,7 +117,10 @@ fn keys<'f>(
         }
         let combine = |key: &Vec<String>| {
             let key = key.clone();
-            values.iter().map(move |value| [key.as_slice(), std::slice::from_ref(value)].concat()).collect::<Vec<_>>()
+            values
+                .iter()
+                .map(move |value| [key.as_slice(), std::slice::from_ref(value)].concat())
+                .collect::<Vec<_>>()
         };
         keys = keys.iter().flat_map(combine).take(KEYS_PER_HIT_MAX).collect();
     }

@@ -32,8 +32,7 @@ fn assignable(rule: &Rule, tracks: &[Track], until: Stamp) -> bool {
     });
     let counts: Vec<usize> = counts.collect();
     let places: usize = counts.iter().sum();
-    let options: Vec<Vec<_>> =
-        tracks.iter().map(|track| candidates(track, rule, until, places)).collect();
+    let options: Vec<Vec<_>> = tracks.iter().map(|track| candidates(track, rule, until, places)).collect();
     let mut taken: Vec<(sightline_schemas::EventId, usize)> = Vec::with_capacity(places);
     let steps: Vec<usize> =
         counts.iter().enumerate().flat_map(|(step, count)| std::iter::repeat_n(step, *count)).collect();
@@ -66,7 +65,9 @@ fn seat(
                 let other = taken[at].1;
                 if seat(other, steps, options, taken, tried) {
                     // The other place sits elsewhere now; its old seat is still listed under this event.
-                    if let Some(entry) = taken.iter_mut().find(|(held, holder)| held == event && *holder == other) {
+                    if let Some(entry) =
+                        taken.iter_mut().find(|(held, holder)| held == event && *holder == other)
+                    {
                         entry.1 = place;
                     }
                     return true;

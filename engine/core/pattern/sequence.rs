@@ -117,7 +117,8 @@ pub fn participants(places: &[Place], window: i64, tracks: &[Track], until: Stam
     for place in 1..=last {
         let reached = {
             let before = &forward[place - 1];
-            let earlier: Vec<Stamp> = before.iter().map(|index| track_of(place - 1).hit(*index).stamp).collect();
+            let earlier: Vec<Stamp> =
+                before.iter().map(|index| track_of(place - 1).hit(*index).stamp).collect();
             let gap = places[place].gap_max;
             let leads = |stamp: Stamp| {
                 let oldest = gap.map_or(EventTime::MIN, |gap| stamp.at.minus(gap));

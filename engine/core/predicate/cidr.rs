@@ -19,7 +19,10 @@ impl Networks {
         let parse = |text: &String| {
             let text = text.trim();
             let whole = || text.parse::<IpAddr>().ok().map(IpNet::from);
-            text.parse::<IpNet>().ok().or_else(whole).ok_or_else(|| format!("{text:?} is no network such as 10.0.0.0/8"))
+            text.parse::<IpNet>()
+                .ok()
+                .or_else(whole)
+                .ok_or_else(|| format!("{text:?} is no network such as 10.0.0.0/8"))
         };
         networks.iter().map(parse).collect::<Result<_, _>>().map(Networks)
     }

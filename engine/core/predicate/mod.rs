@@ -51,9 +51,9 @@ impl Predicate {
             Test::Regular(regular) => self.field.any(event, |value| regular.holds(value)),
             Test::Networks(networks) => self.field.any(event, |value| networks.hold(value)),
             Test::Bits(bits) => self.field.any(event, |value| bits.hold(value)),
-            Test::Number(ordering, than) => {
-                self.field.any(event, |value| value.number().is_some_and(|number| ordering.holds(number, *than)))
-            }
+            Test::Number(ordering, than) => self
+                .field
+                .any(event, |value| value.number().is_some_and(|number| ordering.holds(number, *than))),
             Test::Exists => self.field.exists(event),
         }
     }
@@ -77,7 +77,9 @@ impl Condition {
     pub fn predicates(&self) -> Vec<&Predicate> {
         match self {
             Condition::Test(predicate) => vec![predicate],
-            Condition::All(inner) | Condition::Any(inner) => inner.iter().flat_map(Condition::predicates).collect(),
+            Condition::All(inner) | Condition::Any(inner) => {
+                inner.iter().flat_map(Condition::predicates).collect()
+            }
             Condition::Not(inner) => inner.predicates(),
         }
     }
@@ -85,7 +87,9 @@ impl Condition {
     /// The exact texts of which this field must hold one, if the condition says so.
     pub fn required_texts(&self, field: &str) -> Option<&[String]> {
         match self {
-            Condition::Test(Predicate { field: tested, test: Test::Texts(texts) }) if tested.name() == field => {
+            Condition::Test(Predicate { field: tested, test: Test::Texts(texts) })
+                if tested.name() == field =>
+            {
                 texts.exact()
             }
             Condition::All(inner) => inner.iter().find_map(|condition| condition.required_texts(field)),
@@ -95,9 +99,11 @@ impl Condition {
 
     /// Whether no event can satisfy both, as far as source and kind tell.
     pub fn excludes(&self, other: &Condition) -> bool {
-        ["source", "kind"].iter().any(|field| match (self.required_texts(field), other.required_texts(field)) {
-            (Some(these), Some(those)) => !these.iter().any(|text| those.contains(text)),
-            _ => false,
+        ["source", "kind"].iter().any(|field| {
+            match (self.required_texts(field), other.required_texts(field)) {
+                (Some(these), Some(those)) => !these.iter().any(|text| those.contains(text)),
+                _ => false,
+            }
         })
     }
 }

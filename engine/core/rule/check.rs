@@ -8,7 +8,9 @@ use sightline_schemas::incident::{RuleRef, ScopeType};
 use crate::detect::Detector;
 use crate::field::Field;
 use crate::hit::RuleIndex;
-use crate::limits::{CHAIN_DEPTH_MAX, DISTINCT_EVENTS_MAX, RULE_FILE_BYTES_MAX, RULES_MAX, SEQUENCE_PLACES_MAX};
+use crate::limits::{
+    CHAIN_DEPTH_MAX, DISTINCT_EVENTS_MAX, RULE_FILE_BYTES_MAX, RULES_MAX, SEQUENCE_PLACES_MAX,
+};
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{self, Draft, DraftInput, DraftStep, Problems};
 use crate::rule::plan::{Feed, Input, Need, Pattern, Place, Rule, RuleSet, Step, Unit};
@@ -42,7 +44,12 @@ pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec
     if drafts.len() > RULES_MAX {
         let last = &drafts[drafts.len() - 1];
         let mut problems = Problems { file: last.file, all: &mut problems };
-        problems.error(&last.id.span, format!("{} rules", drafts.len()), format!("at most {RULES_MAX}"), None);
+        problems.error(
+            &last.id.span,
+            format!("{} rules", drafts.len()),
+            format!("at most {RULES_MAX}"),
+            None,
+        );
     }
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
     if problems.iter().any(|problem| problem.level == Level::Error) {
@@ -72,7 +79,12 @@ fn read_file(file: usize, source: &Source, drafts: &mut Vec<Draft>, all: &mut Ve
     let members = problems.members(&root, "a rule file", &["rules"]);
     let Some((_, _, rules)) = members.first() else {
         if matches!(root.kind, Kind::Map(_)) {
-            problems.error(&root.span, "a rule file without `rules`", "this file", Some("start it with `rules:`".into()));
+            problems.error(
+                &root.span,
+                "a rule file without `rules`",
+                "this file",
+                Some("start it with `rules:`".into()),
+            );
         }
         return;
     };
@@ -92,7 +104,12 @@ fn unique_ids(drafts: &[Draft], all: &mut Vec<Diagnostic>) -> HashMap<String, us
         if ids.contains_key(&draft.id.value) {
             let mut problems = Problems { file: draft.file, all };
             let message = format!("two rules have the id `{}`", draft.id.value);
-            problems.error(&draft.id.span, message, "the second one", Some("give each rule an id of its own".into()));
+            problems.error(
+                &draft.id.span,
+                message,
+                "the second one",
+                Some("give each rule an id of its own".into()),
+            );
         } else {
             ids.insert(draft.id.value.clone(), at);
         }
@@ -117,7 +134,12 @@ fn strata(drafts: &[Draft], ids: &HashMap<String, usize>, all: &mut Vec<Diagnost
                     let help = nearest(&target.value, ids.keys().map(String::as_str));
                     let help = help.map(|near| format!("did you mean `{near}`?"));
                     let mut problems = Problems { file: draft.file, all };
-                    problems.error(&target.span, format!("there is no rule `{}`", target.value), "not known", help);
+                    problems.error(
+                        &target.span,
+                        format!("there is no rule `{}`", target.value),
+                        "not known",
+                        help,
+                    );
                 }
             }
         }
@@ -136,8 +158,14 @@ fn strata(drafts: &[Draft], ids: &HashMap<String, usize>, all: &mut Vec<Diagnost
     }
     for draft in drafts.iter().filter(|draft| !settled.contains_key(&unit(draft))) {
         let mut problems = Problems { file: draft.file, all };
-        let label = format!("it builds on itself, or on more than {CHAIN_DEPTH_MAX} rules one above the other");
-        problems.error(&draft.id.span, format!("rule `{}` never comes to an event", draft.id.value), label, None);
+        let label =
+            format!("it builds on itself, or on more than {CHAIN_DEPTH_MAX} rules one above the other");
+        problems.error(
+            &draft.id.span,
+            format!("rule `{}` never comes to an event", draft.id.value),
+            label,
+            None,
+        );
     }
     drafts.iter().map(|draft| settled.get(&unit(draft)).copied().unwrap_or(0)).collect()
 }
@@ -185,11 +213,19 @@ fn check_all_of(draft: &Draft, problems: &mut Problems<'_>) {
     for step in &draft.steps {
         if let Some(gap) = &step.gap_max {
             let help = "add `ordered: true` to the rule";
-            problems.error(&gap.span, "`max_gap` without order", "only a sequence has gaps", Some(help.into()));
+            problems.error(
+                &gap.span,
+                "`max_gap` without order",
+                "only a sequence has gaps",
+                Some(help.into()),
+            );
         }
     }
     let taken: u64 = draft.steps.iter().map(|step| u64::from(step.need.value.threshold())).sum();
-    if draft.distinct_events.unwrap_or(true) && overlapping(&draft.steps) && taken > u64::from(DISTINCT_EVENTS_MAX) {
+    if draft.distinct_events.unwrap_or(true)
+        && overlapping(&draft.steps)
+        && taken > u64::from(DISTINCT_EVENTS_MAX)
+    {
         let help = "say `distinct_events: false`, or make the steps differ in `source` or `kind`";
         let message = "one event could satisfy two steps, and telling them apart would cost too much";
         let label = format!("takes {taken} events, at most {DISTINCT_EVENTS_MAX}");
@@ -215,7 +251,12 @@ fn check_groups(drafts: &[Draft], all: &mut Vec<Diagnostic>) {
         let mut problems = Problems { file: draft.file, all };
         if drafts.iter().any(|other| other.id.value == group.value) {
             let message = format!("`{}` is a group and a rule", group.value);
-            problems.error(&group.span, message, "the group", Some("give the group a name of its own".into()));
+            problems.error(
+                &group.span,
+                message,
+                "the group",
+                Some("give the group a name of its own".into()),
+            );
         }
         match first.get(group.value.as_str()) {
             None => {
@@ -223,7 +264,8 @@ fn check_groups(drafts: &[Draft], all: &mut Vec<Diagnostic>) {
             }
             Some(other) if other.by.value != draft.by.value => {
                 let message = format!("rules of the group `{}` have different keys", group.value);
-                let help = format!("rule `{}` of the group has another `by`; they must be the same", other.id.value);
+                let help =
+                    format!("rule `{}` of the group has another `by`; they must be the same", other.id.value);
                 problems.error(&draft.by.span, message, "this key", Some(help));
             }
             Some(_) => {}
@@ -231,7 +273,12 @@ fn check_groups(drafts: &[Draft], all: &mut Vec<Diagnostic>) {
     }
 }
 
-fn build(drafts: Vec<Draft>, ids: &HashMap<String, usize>, depths: &[u8], settings: &EngineSettings) -> RuleSet {
+fn build(
+    drafts: Vec<Draft>,
+    ids: &HashMap<String, usize>,
+    depths: &[u8],
+    settings: &EngineSettings,
+) -> RuleSet {
     let mut detector = Detector::default();
     let mut units: Vec<Unit> = Vec::new();
     let mut rules: Vec<Rule> = Vec::with_capacity(drafts.len());
@@ -283,7 +330,12 @@ fn build(drafts: Vec<Draft>, ids: &HashMap<String, usize>, depths: &[u8], settin
     RuleSet { rules, units, detector, strata, settings: settings.clone() }
 }
 
-fn join_unit(units: &mut Vec<Unit>, draft: &Draft, index: RuleIndex, settings: &EngineSettings) -> (usize, u8) {
+fn join_unit(
+    units: &mut Vec<Unit>,
+    draft: &Draft,
+    index: RuleIndex,
+    settings: &EngineSettings,
+) -> (usize, u8) {
     let id = draft.group.as_ref().map_or(&draft.id.value, |group| &group.value);
     let lateness = draft.late.unwrap_or(settings.lateness_micros);
     let meaning = format!("{}|{lateness}", draft.meaning);

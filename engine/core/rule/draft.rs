@@ -70,7 +70,13 @@ pub(crate) struct Problems<'d> {
 }
 
 impl Problems<'_> {
-    pub(crate) fn error(&mut self, span: &Range<usize>, message: impl Into<String>, label: impl Into<String>, help: Option<String>) {
+    pub(crate) fn error(
+        &mut self,
+        span: &Range<usize>,
+        message: impl Into<String>,
+        label: impl Into<String>,
+        help: Option<String>,
+    ) {
         self.all.push(Diagnostic {
             level: Level::Error,
             file: self.file,
@@ -87,7 +93,12 @@ impl Problems<'_> {
     }
 
     /// The members of a map, each key known and once.
-    pub(crate) fn members<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Vec<(&'n str, &'n Node, &'n Node)> {
+    pub(crate) fn members<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        known: &[&str],
+    ) -> Vec<(&'n str, &'n Node, &'n Node)> {
         let Kind::Map(members) = &node.kind else {
             self.expected(node, what, "named values");
             return Vec::new();
@@ -103,9 +114,19 @@ impl Problems<'_> {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("known here: {}", known.join(", ")),
                 };
-                self.error(&key.span, format!("unknown key `{name}` in {what}"), "not known here", Some(help));
+                self.error(
+                    &key.span,
+                    format!("unknown key `{name}` in {what}"),
+                    "not known here",
+                    Some(help),
+                );
             } else if found.iter().any(|(there, _, _)| there == name) {
-                self.error(&key.span, format!("`{name}` stands twice in {what}"), "the second one", Some("leave one out".into()));
+                self.error(
+                    &key.span,
+                    format!("`{name}` stands twice in {what}"),
+                    "the second one",
+                    Some("leave one out".into()),
+                );
             } else {
                 found.push((name, key, value));
             }
@@ -128,7 +149,12 @@ impl Problems<'_> {
             _ => std::slice::from_ref(node),
         };
         if items.is_empty() {
-            self.error(&node.span, format!("`{what}` is an empty list"), "nothing can match it", Some("leave it out, or list a value".into()));
+            self.error(
+                &node.span,
+                format!("`{what}` is an empty list"),
+                "nothing can match it",
+                Some("leave it out, or list a value".into()),
+            );
         }
         let text = |problems: &mut Self, item: &Node| {
             problems.text(item, what).map(|value| At { value, span: item.span.clone() })
@@ -148,7 +174,9 @@ impl Problems<'_> {
 
     pub(crate) fn number(&mut self, node: &Node, what: &str, least: u32, most: u32) -> Option<u32> {
         match node.kind {
-            Kind::Int(number) if (i64::from(least)..=i64::from(most)).contains(&number) => u32::try_from(number).ok(),
+            Kind::Int(number) if (i64::from(least)..=i64::from(most)).contains(&number) => {
+                u32::try_from(number).ok()
+            }
             _ => {
                 let label = format!("expected a number from {least} to {most}");
                 self.error(&node.span, format!("`{what}` has a value that it cannot have"), label, None);
@@ -164,12 +192,20 @@ impl Problems<'_> {
             (Kind::Int(number), _) => format!("a number without a unit: write `{number}s` or `{number}m`"),
             (Kind::Text(_), Ok(duration)) => match i64::try_from(duration.as_micros()) {
                 Ok(micros) if micros <= most => return Some(micros),
-                _ => format!("longer than {}: note that `M` means months and `m` minutes", print_duration(most)),
+                _ => format!(
+                    "longer than {}: note that `M` means months and `m` minutes",
+                    print_duration(most)
+                ),
             },
             (Kind::Text(_), Err(error)) => format!("no length of time: {error}"),
             (other, _) => format!("expected a length of time, found {}", other.describe()),
         };
-        self.error(&node.span, format!("`{what}` is no length of time that can be used"), problem, Some("write it as `30s`, `5m`, `1h 30m` or `7d`".into()));
+        self.error(
+            &node.span,
+            format!("`{what}` is no length of time that can be used"),
+            problem,
+            Some("write it as `30s`, `5m`, `1h 30m` or `7d`".into()),
+        );
         None
     }
 
@@ -177,7 +213,12 @@ impl Problems<'_> {
         match Field::parse(&name.value) {
             Ok(field) => Some(field),
             Err(problem) => {
-                self.error(&name.span, "this is no field name", problem, Some("write it as `host_id`, `network.src_ip` or `fields.path`".into()));
+                self.error(
+                    &name.span,
+                    "this is no field name",
+                    problem,
+                    Some("write it as `host_id`, `network.src_ip` or `fields.path`".into()),
+                );
                 None
             }
         }
@@ -193,7 +234,12 @@ impl Problems<'_> {
         let known = Normal::NAMES.iter().find(|(known, _)| *known == name);
         if known.is_none() {
             let names: Vec<&str> = Normal::NAMES.iter().map(|(name, _)| *name).collect();
-            self.error(&node.span, format!("`{name}` is no way to spell a key"), format!("expected one of {}", names.join(", ")), None);
+            self.error(
+                &node.span,
+                format!("`{name}` is no way to spell a key"),
+                format!("expected one of {}", names.join(", ")),
+                None,
+            );
         }
         known.map(|(_, normal)| *normal)
     }
@@ -205,8 +251,20 @@ pub fn print_duration(micros: i64) -> String {
 }
 
 const RULE_KEYS: [&str; 14] = [
-    "id", "title", "description", "severity", "severity_mode", "window", "late", "tags", "ordered",
-    "distinct_events", "on_rematch", "group", "by", "steps",
+    "id",
+    "title",
+    "description",
+    "severity",
+    "severity_mode",
+    "window",
+    "late",
+    "tags",
+    "ordered",
+    "distinct_events",
+    "on_rematch",
+    "group",
+    "by",
+    "steps",
 ];
 
 /// What can change without the remembered hits losing their meaning.
@@ -224,15 +282,21 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
     let title = text(problems, "title");
     let description = text(problems, "description").unwrap_or_default();
     let severity = get("severity").map_or(Some(Severity::Low), |node| severity(node, problems));
-    let severity_basis = get("severity_mode").map_or(Some(SeverityBasis::Rule), |node| severity_mode(node, problems));
+    let severity_basis =
+        get("severity_mode").map_or(Some(SeverityBasis::Rule), |node| severity_mode(node, problems));
     let window = match get("window") {
         None => Some(At { value: WINDOW_DEFAULT_MICROS, span: node.span.clone() }),
-        Some(window) => {
-            problems.duration(window, "window", WINDOW_MAX_MICROS).map(|value| At { value, span: window.span.clone() })
-        }
+        Some(window) => problems
+            .duration(window, "window", WINDOW_MAX_MICROS)
+            .map(|value| At { value, span: window.span.clone() }),
     };
     if let Some(window) = window.as_ref().filter(|window| window.value < WINDOW_MIN_MICROS) {
-        problems.error(&window.span, "a window in which nothing fits", format!("at least {}", print_duration(WINDOW_MIN_MICROS)), None);
+        problems.error(
+            &window.span,
+            "a window in which nothing fits",
+            format!("at least {}", print_duration(WINDOW_MIN_MICROS)),
+            None,
+        );
     }
     let late = get("late").map(|node| problems.duration(node, "late", WINDOW_MAX_MICROS));
     let flag = |problems: &mut Problems<'_>, name| get(name).map(|node| problems.flag(node, name));
@@ -241,11 +305,15 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
     if let Some(rematch) = get("on_rematch")
         && rematch.scalar_text().as_deref() != Some("new")
     {
-        problems.error(&rematch.span, "`on_rematch` has a value that it cannot have", "only `new` is known: a match after the end opens a new incident", None);
+        problems.error(
+            &rematch.span,
+            "`on_rematch` has a value that it cannot have",
+            "only `new` is known: a match after the end opens a new incident",
+            None,
+        );
     }
-    let group = get("group").and_then(|node| {
-        problems.text(node, "group").map(|value| At { value, span: node.span.clone() })
-    });
+    let group = get("group")
+        .and_then(|node| problems.text(node, "group").map(|value| At { value, span: node.span.clone() }));
     let by = match get("by") {
         None => Some(At { value: vec![part("host_id")], span: node.span.clone() }),
         Some(by) => key_parts(by, problems).map(|value| At { value, span: by.span.clone() }),
@@ -279,7 +347,12 @@ fn id(node: &Node, problems: &mut Problems<'_>) -> Option<At<String>> {
         && value.len() <= 100
         && value.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-.".contains(letter));
     if !fine {
-        problems.error(&node.span, format!("{value:?} cannot be an id"), "letters, digits, `_`, `-` and `.`, at most 100 of them", None);
+        problems.error(
+            &node.span,
+            format!("{value:?} cannot be an id"),
+            "letters, digits, `_`, `-` and `.`, at most 100 of them",
+            None,
+        );
         return None;
     }
     Some(At { value, span: node.span.clone() })
@@ -292,7 +365,12 @@ fn severity(node: &Node, problems: &mut Problems<'_>) -> Option<Severity> {
     if known.is_none() {
         let names = Severity::ALL.map(Severity::as_str);
         let help = nearest(&word, names).map(|near| format!("did you mean `{near}`?"));
-        problems.error(&node.span, format!("`{word}` is no severity"), format!("expected one of {}", names.join(", ")), help);
+        problems.error(
+            &node.span,
+            format!("`{word}` is no severity"),
+            format!("expected one of {}", names.join(", ")),
+            help,
+        );
     }
     known
 }
@@ -302,7 +380,12 @@ fn severity_mode(node: &Node, problems: &mut Problems<'_>) -> Option<SeverityBas
         "rule" => Some(SeverityBasis::Rule),
         "max" => Some(SeverityBasis::Max),
         other => {
-            problems.error(&node.span, format!("`{other}` is no severity mode"), "expected `rule` (as the rule says) or `max` (the highest of its evidence)", None);
+            problems.error(
+                &node.span,
+                format!("`{other}` is no severity mode"),
+                "expected `rule` (as the rule says) or `max` (the highest of its evidence)",
+                None,
+            );
             None
         }
     }
@@ -327,7 +410,8 @@ fn key_parts(node: &Node, problems: &mut Problems<'_>) -> Option<Vec<KeyPart>> {
         let new = match &item.kind {
             Kind::Map(_) => {
                 let members = problems.members(item, "a part of the key", &["name", "as"]);
-                let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
+                let get =
+                    |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
                 let Some(name) = get("name") else {
                     problems.error(&item.span, "a part of the key without `name`", "this part", None);
                     return None;
@@ -339,7 +423,12 @@ fn key_parts(node: &Node, problems: &mut Problems<'_>) -> Option<Vec<KeyPart>> {
             _ => part(&problems.text(item, "by")?),
         };
         if parts.iter().any(|there| there.name == new.name) {
-            problems.error(&item.span, format!("`{}` is part of the key twice", new.name), "the second one", None);
+            problems.error(
+                &item.span,
+                format!("`{}` is part of the key twice", new.name),
+                "the second one",
+                None,
+            );
             return None;
         }
         parts.push(new);
@@ -362,14 +451,24 @@ fn steps(node: Option<&Node>, rule: &Node, problems: &mut Problems<'_>) -> Optio
         return None;
     }
     if items.len() > STEPS_MAX {
-        problems.error(&node.span, format!("a rule of {} steps", items.len()), format!("at most {STEPS_MAX}"), None);
+        problems.error(
+            &node.span,
+            format!("a rule of {} steps", items.len()),
+            format!("at most {STEPS_MAX}"),
+            None,
+        );
         return None;
     }
     let steps: Vec<Option<DraftStep>> = items.iter().map(|item| step(item, problems)).collect();
     for (at, step) in steps.iter().enumerate() {
         let Some(step) = step else { continue };
         if steps[..at].iter().flatten().any(|earlier| earlier.name.value == step.name.value) {
-            problems.error(&step.name.span, format!("two steps are named `{}`", step.name.value), "the second one", Some("evidence names its step: give each a name of its own".into()));
+            problems.error(
+                &step.name.span,
+                format!("two steps are named `{}`", step.name.value),
+                "the second one",
+                Some("evidence names its step: give each a name of its own".into()),
+            );
         }
     }
     steps.into_iter().collect()

@@ -7,9 +7,28 @@ use crate::rule::draft::{At, Problems};
 use crate::rule::tree::{Kind, Node};
 
 const MATCH_KEYS: [&str; 22] = [
-    "source", "kind", "tags_any", "tags_all", "field_equals", "field_in", "field_contains", "field_starts_with",
-    "field_ends_with", "field_matches", "field_cidr", "field_bits", "field_gt", "field_gte", "field_lt", "field_lte",
-    "field_exists", "ignore_case", "any", "all", "not", "class",
+    "source",
+    "kind",
+    "tags_any",
+    "tags_all",
+    "field_equals",
+    "field_in",
+    "field_contains",
+    "field_starts_with",
+    "field_ends_with",
+    "field_matches",
+    "field_cidr",
+    "field_bits",
+    "field_gt",
+    "field_gte",
+    "field_lt",
+    "field_lte",
+    "field_exists",
+    "ignore_case",
+    "any",
+    "all",
+    "not",
+    "class",
 ];
 
 /// Understands a block of conditions, all of which must hold.
@@ -19,7 +38,12 @@ pub(crate) fn condition(node: &Node, problems: &mut Problems<'_>) -> Option<Cond
 
 fn block(node: &Node, problems: &mut Problems<'_>, depth: usize) -> Option<Condition> {
     if depth > CONDITION_DEPTH_MAX {
-        problems.error(&node.span, "conditions nested too deep", format!("at most {CONDITION_DEPTH_MAX} levels"), None);
+        problems.error(
+            &node.span,
+            "conditions nested too deep",
+            format!("at most {CONDITION_DEPTH_MAX} levels"),
+            None,
+        );
         return None;
     }
     let before = problems.all.len();
@@ -39,7 +63,9 @@ fn block(node: &Node, problems: &mut Problems<'_>, depth: usize) -> Option<Condi
             }
             "any" => all.push(Condition::Any(blocks(value, problems, depth))),
             "all" => all.extend(blocks(value, problems, depth)),
-            "not" => all.extend(blocks(value, problems, depth).into_iter().map(|inner| Condition::Not(Box::new(inner)))),
+            "not" => all.extend(
+                blocks(value, problems, depth).into_iter().map(|inner| Condition::Not(Box::new(inner))),
+            ),
             comparison => all.extend(fields(comparison, value, case, problems)),
         }
     }
@@ -81,7 +107,12 @@ fn tag_test(texts: Vec<String>, case: Case) -> Predicate {
 fn fields(comparison: &str, node: &Node, case: Case, problems: &mut Problems<'_>) -> Vec<Condition> {
     let Kind::Map(members) = &node.kind else {
         let help = format!("write `{comparison}: {{some_field: value}}`");
-        problems.error(&node.span, format!("`{comparison}` compares named fields"), format!("expected named values, found {}", node.kind.describe()), Some(help));
+        problems.error(
+            &node.span,
+            format!("`{comparison}` compares named fields"),
+            format!("expected named values, found {}", node.kind.describe()),
+            Some(help),
+        );
         return Vec::new();
     };
     let mut conditions = Vec::new();
@@ -116,7 +147,12 @@ fn test(comparison: &str, node: &Node, case: Case, problems: &mut Problems<'_>) 
     };
     if let Some(test) = compared {
         if test.is_none() {
-            problems.error(&node.span, format!("`{comparison}` compares with a number"), format!("expected a number, found {}", node.kind.describe()), None);
+            problems.error(
+                &node.span,
+                format!("`{comparison}` compares with a number"),
+                format!("expected a number, found {}", node.kind.describe()),
+                None,
+            );
         }
         return test;
     }
@@ -132,7 +168,12 @@ fn test(comparison: &str, node: &Node, case: Case, problems: &mut Problems<'_>) 
         _ => Where::Whole,
     };
     if place != Where::Whole && values.iter().any(String::is_empty) {
-        problems.error(&node.span, format!("`{comparison}` with an empty text"), "every text has it", Some("use `field_exists: {name: true}`".into()));
+        problems.error(
+            &node.span,
+            format!("`{comparison}` with an empty text"),
+            "every text has it",
+            Some("use `field_exists: {name: true}`".into()),
+        );
         return None;
     }
     let test = match comparison {

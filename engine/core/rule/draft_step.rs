@@ -13,10 +13,16 @@ const STEP_KEYS: [&str; 8] = ["name", "match", "rule", "by", "min_count", "disti
 /// Understands one step.
 pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep> {
     let members = problems.members(node, "a step", &STEP_KEYS);
-    let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, key, value)| (*key, *value));
+    let get =
+        |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, key, value)| (*key, *value));
     let name = match get("name") {
         None => {
-            problems.error(&node.span, "a step without `name`", "this step", Some("evidence names its step: add `name: …`".into()));
+            problems.error(
+                &node.span,
+                "a step without `name`",
+                "this step",
+                Some("evidence names its step: add `name: …`".into()),
+            );
             None
         }
         Some((_, node)) => problems.text(node, "name").map(|value| At { value, span: node.span.clone() }),
@@ -28,11 +34,21 @@ pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep
             rule.map(DraftInput::Completions)
         }
         (Some(_), Some((key, _))) => {
-            problems.error(&key.span, "a step with both `match` and `rule`", "leave one out", Some("`match` is for events, `rule` for the completion of another rule".into()));
+            problems.error(
+                &key.span,
+                "a step with both `match` and `rule`",
+                "leave one out",
+                Some("`match` is for events, `rule` for the completion of another rule".into()),
+            );
             None
         }
         (None, None) => {
-            problems.error(&node.span, "a step that nothing can satisfy", "neither `match` nor `rule`", Some("add `match:` with what an event must have".into()));
+            problems.error(
+                &node.span,
+                "a step that nothing can satisfy",
+                "neither `match` nor `rule`",
+                Some("add `match:` with what an event must have".into()),
+            );
             None
         }
     };
@@ -68,7 +84,12 @@ fn distinct(node: &Node, problems: &mut Problems<'_>) -> Option<(Need, (Field, N
     let members = problems.members(node, "distinct", &["field", "at_least", "as"]);
     let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
     let (Some(field), Some(least)) = (get("field"), get("at_least")) else {
-        problems.error(&node.span, "`distinct` needs `field` and `at_least`", "this", Some("write `distinct: {field: user, at_least: 5}`".into()));
+        problems.error(
+            &node.span,
+            "`distinct` needs `field` and `at_least`",
+            "this",
+            Some("write `distinct: {field: user, at_least: 5}`".into()),
+        );
         return None;
     };
     let name = problems.text(field, "field")?;
@@ -81,7 +102,12 @@ fn distinct(node: &Node, problems: &mut Problems<'_>) -> Option<(Need, (Field, N
 /// `{user: subject_user}`, with a list where any of several fields holds the value.
 fn step_by(node: &Node, problems: &mut Problems<'_>) -> Option<Vec<(At<String>, Vec<Field>)>> {
     let Kind::Map(members) = &node.kind else {
-        problems.error(&node.span, "`by` of a step must name parts of the key", "expected named values", Some("write `by: {user: subject_user}`".into()));
+        problems.error(
+            &node.span,
+            "`by` of a step must name parts of the key",
+            "expected named values",
+            Some("write `by: {user: subject_user}`".into()),
+        );
         return None;
     };
     let mut parts = Vec::new();

@@ -1,0 +1,223 @@
+//! The worker as a service: connect, begin, loop until told to stop, begin anew where the log was replaced.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use sightline_schemas::control::RulesMessage;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::api::{self, Readiness};
+use crate::bus::BusError;
+use crate::bus::jetstream::connect::{ConnectSettings, Connection, FirstConnect, connect};
+use crate::bus::jetstream::event_log::JetStreamEvents;
+use crate::bus::jetstream::output_log::{InFlight, JetStreamOutputs};
+use crate::config::{Config, NatsConfig};
+use crate::state::{Durability, SledStore};
+use crate::telemetry::metrics::Metrics;
+use crate::worker::inspect::Status;
+use crate::worker::run::{Settings, Worker};
+use crate::worker::start::WorkerError;
+
+/// How long to wait before trying again to begin.
+const BEGIN_DELAY: Duration = Duration::from_secs(1);
+
+/// What an operator asks of a running worker.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+enum Asked {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// What was asked meanwhile, without waiting.
+    async fn pending(&mut self) -> Option<Asked> {
+        tokio::select! {
+            biased;
+            asked = self.next() => Some(asked),
+            () = std::future::ready(()) => None,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT. `read_rules` reads the rules as they are on disk now: at the start, and on SIGHUP.
+///
+/// # Errors
+/// When it cannot begin or go on: another worker owns the output or the checkpoint, the login is refused, ….
+pub async fn run(
+    config: &Config,
+    read_rules: &dyn Fn() -> anyhow::Result<RulesMessage>,
+) -> anyhow::Result<()> {
+    let mut rules = read_rules()?;
+    let mut signals = Signals::listen()?;
+    let metrics = Metrics::new();
+    let readiness = Readiness::new();
+    let status = Status::new(readiness.clone(), config.worker.partitions);
+    let (stop_api, api_stops) = watch::channel(false);
+    if let Some(listen) = config.api.listen {
+        let inspect = Arc::new(status.clone());
+        let bound = api::serve(listen, metrics.clone(), readiness.clone(), inspect, api_stops).await?;
+        tracing::info!(listen = %bound, "health, metrics and inspection");
+    }
+    let connection = connect(&connect_settings(&config.nats), FirstConnect::KeepTrying).await?;
+    loop {
+        let begun = begin(config, &connection, &metrics, &readiness, &status, &mut signals).await?;
+        let Some(mut worker) = begun else { break };
+        match attend(&mut worker, &mut rules, read_rules, &mut signals).await {
+            Ok(()) => {
+                drain(config, &mut worker).await?;
+                break;
+            }
+            Err(WorkerError::Bus(BusError::Replaced)) => {
+                tracing::error!("the input log was deleted and created again: beginning anew");
+                worker.finish_checkpoint().await;
+            }
+            Err(error) => {
+                worker.finish_checkpoint().await;
+                return Err(error.into());
+            }
+        }
+    }
+    // The API ends with the process; asking it first lets open requests end well.
+    let _ = stop_api.send(true);
+    connection.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+type JetStreamWorker = Worker<JetStreamEvents, JetStreamOutputs, JetStreamOutputs>;
+
+/// Begins, for as long as it takes. `None` where the operator asked to stop meanwhile.
+async fn begin(
+    config: &Config,
+    connection: &Connection,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    status: &Status,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<JetStreamWorker>> {
+    let streams = &config.streams;
+    loop {
+        let events = JetStreamEvents::new(connection.clone(), &streams.events);
+        let incidents = JetStreamOutputs::new(connection.clone(), &streams.incidents, InFlight::default());
+        let dead_letters =
+            JetStreamOutputs::new(connection.clone(), &streams.deadletter, InFlight::default());
+        let store = Box::new(SledStore::at(&config.state.dir, Durability::Power));
+        let settings = settings(config);
+        let (metrics, readiness, status) = (metrics.clone(), readiness.clone(), status.clone());
+        let begun =
+            Worker::begin(events, incidents, dead_letters, store, settings, metrics, readiness, status).await;
+        match begun {
+            Ok(worker) => return Ok(Some(worker)),
+            Err(WorkerError::Bus(BusError::Retry { what, why })) => {
+                tracing::warn!(
+                    what,
+                    why,
+                    "cannot begin yet; do the streams exist? `sightline stream setup` makes them"
+                );
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if let Ok(Asked::Stop) = tokio::time::timeout(BEGIN_DELAY, signals.next()).await {
+            return Ok(None);
+        }
+    }
+}
+
+/// Turns the loop until the operator asks to stop.
+async fn attend(
+    worker: &mut JetStreamWorker,
+    rules: &mut RulesMessage,
+    read_rules: &dyn Fn() -> anyhow::Result<RulesMessage>,
+    signals: &mut Signals,
+) -> Result<(), WorkerError> {
+    let mut announced = false;
+    loop {
+        if !announced {
+            match worker.announce(rules).await {
+                Ok(_) => announced = true,
+                Err(BusError::Retry { what, why }) => {
+                    tracing::warn!(what, why, "cannot announce the rules yet")
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        worker.turn().await?;
+        worker.refresh_lag().await?;
+        match signals.pending().await {
+            None => {}
+            Some(Asked::Stop) => return Ok(()),
+            Some(Asked::Reload) => match read_rules() {
+                Ok(read) => {
+                    *rules = read;
+                    announced = false;
+                }
+                Err(error) => tracing::error!(%error, "rules not reloaded; the old ones stay in force"),
+            },
+        }
+    }
+}
+
+async fn drain(config: &Config, worker: &mut JetStreamWorker) -> anyhow::Result<()> {
+    tracing::info!("draining");
+    match tokio::time::timeout(config.worker.drain_timeout, worker.drain()).await {
+        Ok(drained) => drained.context("could not drain"),
+        Err(_) => {
+            // Nothing is lost by it: the next start replays from the checkpoint before.
+            tracing::warn!("gave up draining; the next start has more to replay");
+            Ok(())
+        }
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let worker = &config.worker;
+    Settings {
+        partitions: worker.partitions,
+        batch_messages: worker.batch_messages,
+        batch_wait: worker.batch_wait,
+        tick_every: worker.tick_every,
+        checkpoint_every: config.state.checkpoint_every,
+    }
+}
+
+/// The connection settings of a configuration.
+pub fn connect_settings(nats: &NatsConfig) -> ConnectSettings {
+    let nats = nats.clone();
+    ConnectSettings {
+        url: nats.url,
+        name: nats.name,
+        creds_file: nats.creds_file,
+        nkey_seed_file: nats.nkey_seed_file,
+        user: nats.user,
+        password: nats.password,
+        token: nats.token,
+        tls_ca: nats.tls_ca,
+        tls_cert: nats.tls_cert,
+        tls_key: nats.tls_key,
+        inbox_prefix: nats.inbox_prefix,
+    }
+}
