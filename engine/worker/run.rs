@@ -143,6 +143,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         Ok(true)
     }
 
+    /// Whether something is held back until log time goes on.
+    pub fn has_something_to_say(&self) -> bool {
+        self.machine.next_due().is_some()
+    }
+
     /// One turn: a batch, or what is to do without one.
     ///
     /// # Errors

@@ -1,0 +1,194 @@
+//! The whole worker on a real server: the same log gives the same bytes, whatever happens to the worker.
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use sightline::api::Readiness;
+use sightline::bus::jetstream::{
+    InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings, setup,
+};
+use sightline::state::{Durability, SledStore};
+use sightline::telemetry::metrics::Metrics;
+use sightline::worker::inspect::Status;
+use sightline::worker::run::{Settings, Turn, Worker};
+use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
+use support::bus::Bus;
+
+type RealWorker = Worker<JetStreamEvents, JetStreamOutputs, JetStreamOutputs>;
+
+fn shipped_rules() -> RulesMessage {
+    let mut files: Vec<RuleFile> = std::fs::read_dir("rules")
+        .expect("the rules folder")
+        .map(|entry| entry.expect("a file").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .map(|path| RuleFile {
+            name: path.display().to_string(),
+            text: std::fs::read_to_string(&path).expect("a rule file"),
+        })
+        .collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    RulesMessage { files, settings: EngineSettings::default() }
+}
+
+async fn worker(bus: &Bus, dir: &Path, partitions: usize, batch: usize, metrics: &Metrics) -> RealWorker {
+    let settings = Settings {
+        partitions,
+        batch_messages: batch,
+        batch_wait: Duration::from_millis(20),
+        tick_every: Duration::from_millis(100),
+        checkpoint_every: Duration::from_millis(50),
+    };
+    let readiness = Readiness::new();
+    let begun = Worker::begin(
+        JetStreamEvents::new(bus.connection.clone(), "EVENTS"),
+        JetStreamOutputs::new(bus.connection.clone(), "INCIDENTS", InFlight::default()),
+        JetStreamOutputs::new(bus.connection.clone(), "DEADLETTER", InFlight::default()),
+        Box::new(SledStore::at(dir, Durability::Kill)),
+        settings,
+        metrics.clone(),
+        readiness.clone(),
+        Status::new(readiness, partitions),
+    );
+    begun.await.expect("the worker begins")
+}
+
+/// Turns until nothing is left to do or to say. The tick that brings out what was held back is in the log then.
+async fn finish(worker: &mut RealWorker) {
+    let mut idle = 0;
+    while idle < 3 {
+        idle = match worker.turn().await.expect("the worker goes on") {
+            Turn::Idle if !worker.has_something_to_say() => idle + 1,
+            _ => 0,
+        };
+    }
+}
+
+/// All messages of a stream: subject, the headers that matter, body.
+async fn everything(bus: &Bus, stream: &str) -> Vec<(String, String, String, Bytes)> {
+    let mut stream = bus.plain.get_stream(stream).await.expect("the stream");
+    let last = stream.info().await.expect("its state").state.last_sequence;
+    let mut messages = Vec::new();
+    for seq in 1..=last {
+        let message = stream.get_raw_message(seq).await.expect("a message");
+        let header = |name: &str| {
+            message.headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default()
+        };
+        let (position, log) = (header("Sightline-Position"), header("Sightline-Log"));
+        messages.push((message.subject.to_string(), position, log, message.payload));
+    }
+    messages
+}
+
+async fn publish_demo(bus: &Bus) {
+    let text = std::fs::read_to_string("tests/data/demo.ndjson").expect("the demo");
+    let mut acks = futures_util::stream::FuturesOrdered::new();
+    for line in text.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("an event");
+        let subject = format!("events.default.{}", event["source"].as_str().expect("a source"));
+        acks.push_back(bus.plain.publish(subject, line.to_owned().into()).await.expect("sent").into_future());
+        if acks.len() >= 256 {
+            acks.next().await.expect("one").expect("stored");
+        }
+    }
+    while let Some(ack) = acks.next().await {
+        ack.expect("stored");
+    }
+}
+
+async fn new_outputs(bus: &Bus) {
+    for stream in ["INCIDENTS", "DEADLETTER"] {
+        bus.plain.delete_stream(stream).await.expect("deleted");
+    }
+    setup(&bus.connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_log_gives_the_same_bytes_whatever_partitions_batches_and_restarts() {
+    let bus = Bus::start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let metrics = Metrics::new();
+    let mut first = worker(&bus, &dir.path().join("first"), 1, 1_000, &metrics).await;
+    assert!(first.announce(&shipped_rules()).await.expect("announced"));
+    publish_demo(&bus).await;
+    bus.plain.publish("events.default.edr", "no json".into()).await.expect("sent").await.expect("stored");
+    finish(&mut first).await;
+    first.drain().await.expect("drained");
+    drop(first);
+    let incidents = everything(&bus, "INCIDENTS").await;
+    let dead = everything(&bus, "DEADLETTER").await;
+    assert!(incidents.len() > 30, "the demo opens incidents: {}", incidents.len());
+    assert_eq!(dead.len(), 1);
+
+    for (partitions, batch, turns_before_restart) in [(4, 7, 200), (2, 250, 9), (3, 1_000, 2), (1, 100, 1)] {
+        new_outputs(&bus).await;
+        let dir = dir.path().join(format!("run-{partitions}-{batch}"));
+        let mut turns = 0;
+        loop {
+            let metrics = Metrics::new();
+            let mut again = worker(&bus, &dir, partitions, batch, &metrics).await;
+            // The rules are in the log already.
+            assert!(!again.announce(&shipped_rules()).await.expect("announced"));
+            let before = turns;
+            while turns < before + turns_before_restart && turns < 6 * turns_before_restart {
+                again.turn().await.expect("goes on");
+                turns += 1;
+            }
+            if turns >= 6 * turns_before_restart {
+                finish(&mut again).await;
+                assert!(metrics.render().contains("sightline_replay_mismatch_total 0"));
+                break;
+            }
+            // Dropped as it stands, with a checkpoint perhaps half written: as if killed.
+        }
+        assert_eq!(everything(&bus, "INCIDENTS").await, incidents, "{partitions} partitions, batches of {batch}");
+        assert_eq!(everything(&bus, "DEADLETTER").await, dead);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_lost_its_checkpoint_rebuilds_and_says_nothing_twice() {
+    let bus = Bus::start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let metrics = Metrics::new();
+    let mut first = worker(&bus, &dir.path().join("a"), 2, 500, &metrics).await;
+    first.announce(&shipped_rules()).await.expect("announced");
+    publish_demo(&bus).await;
+    finish(&mut first).await;
+    drop(first);
+    let incidents = everything(&bus, "INCIDENTS").await;
+
+    let metrics = Metrics::new();
+    let mut second = worker(&bus, &dir.path().join("b"), 2, 500, &metrics).await;
+    finish(&mut second).await;
+    assert_eq!(everything(&bus, "INCIDENTS").await, incidents);
+    assert!(metrics.render().contains("sightline_replay_mismatch_total 0"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_worker_on_the_same_work_is_refused() {
+    let bus = Bus::start().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let metrics = Metrics::new();
+    let mut first = worker(&bus, &dir.path().join("a"), 1, 500, &metrics).await;
+    first.announce(&shipped_rules()).await.expect("announced");
+    finish(&mut first).await;
+    let mut second = worker(&bus, &dir.path().join("b"), 1, 500, &metrics).await;
+    finish(&mut second).await;
+    publish_demo(&bus).await;
+    finish(&mut first).await;
+    let incidents = everything(&bus, "INCIDENTS").await;
+    let mut refused = None;
+    for _ in 0..200 {
+        if let Err(error) = second.turn().await {
+            refused = Some(error.to_string());
+            break;
+        }
+    }
+    let refused = refused.expect("the second worker stops");
+    assert!(refused.contains("another worker"), "{refused}");
+    assert_eq!(everything(&bus, "INCIDENTS").await, incidents);
+}
