@@ -4,6 +4,7 @@
 //! `cargo bench --bench checkpoint [-- KEYS COMMITS [kill|power]]`.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -74,7 +75,7 @@ fn run(keys: u64, commits: u64, durability: Durability) {
     println!(
         "  written {:.1} MiB a commit, {} entries carried a commit",
         mib(bytes) / commits as f64,
-        carried / commits
+        carried as u64 / commits
     );
     println!("  memory  {rss:.0} MiB resident ({rss_filled:.0} when filled), {:.0} at most", peak_mib());
     println!("  disk    {disk:.0} MiB");
@@ -110,7 +111,7 @@ fn disk_bytes(dir: &Path) -> u64 {
     entries
         .map(|entry| match entry.metadata() {
             Ok(meta) if meta.is_dir() => disk_bytes(&entry.path()),
-            Ok(meta) => std::os::unix::fs::MetadataExt::blocks(&meta) * 512,
+            Ok(meta) => meta.blocks() * 512,
             Err(_) => 0,
         })
         .sum()

@@ -23,7 +23,9 @@ pub mod table;
 
 pub use recovery::{Decision, Facts, decide};
 pub use sled_store::SledStore;
-pub use store::{Checkpoint, CheckpointStore, Committed, Durability, Loaded, Meta, StoreError, StoredKey};
+pub use store::{
+    Checkpoint, CheckpointStore, Committed, Durability, EachState, Loaded, Meta, StoreError, StoredKey,
+};
 
 #[cfg(test)]
 mod damage_tests;

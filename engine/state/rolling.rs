@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::chunk::{self, Entries, Kind, Packer, Sum};
 use super::manifest::ListedChunk;
-use super::store::StoredKey;
+use super::store::{EachState, StoredKey};
 
 /// A chunk is cut when it holds this much: large enough that a million keys are some hundred values to the store below,
 /// small enough to be unpacked at once. One value larger than this makes a chunk of its own.
@@ -96,7 +96,7 @@ impl Chunks {
         &mut self,
         listed: &ListedChunk,
         raw: &[u8],
-        each: &mut dyn FnMut(StoredKey, &[u8]) -> Result<(), String>,
+        each: EachState<'_>,
     ) -> Result<(), String> {
         let number = listed.number;
         let current = Bits::from_bytes(&listed.current);
@@ -171,14 +171,12 @@ impl Chunks {
             let info = &self.live[&victim];
             if info.current.ones > 0 {
                 let raw = read(victim, &info.sum)?;
-                let mut number = 0;
-                for entry in Entries::of(&raw) {
+                for (number, entry) in (0..).zip(Entries::of(&raw)) {
                     let (key, value) = entry.map_err(std::io::Error::other)?;
                     if self.live[&victim].current.has(number) {
                         self.pack(rolled, &mut packer, key, value)?;
                         rolled.carried += 1;
                     }
-                    number += 1;
                 }
             }
             let info = self.live.remove(&victim).expect("victims are chosen among the live chunks");

@@ -21,7 +21,7 @@ use super::chunk::{self, Kind, Sum};
 use super::directory::{self, Fault};
 use super::manifest::Manifest;
 use super::rolling::{Chunks, Rolled};
-use super::store::{Checkpoint, CheckpointStore, Committed, Durability, Loaded, Meta, StoreError, StoredKey};
+use super::store::{Checkpoint, CheckpointStore, Committed, Durability, EachState, Loaded, Meta, StoreError};
 
 const MANIFEST_PREFIX: &[u8] = b"m";
 /// Written after the first commit: a store that comes back empty beside it has lost everything.
@@ -115,10 +115,7 @@ impl SledStore {
     }
 
     /// Reads and verifies everything, chunk by chunk.
-    fn read(
-        &mut self,
-        each: &mut dyn FnMut(StoredKey, &[u8]) -> Result<(), String>,
-    ) -> Result<Option<Meta>, Fault> {
+    fn read(&mut self, each: EachState<'_>) -> Result<Option<Meta>, Fault> {
         self.known = None;
         let Some(manifest) = self.manifest()? else {
             self.known = Some(Known::default());
@@ -193,10 +190,7 @@ impl SledStore {
 }
 
 impl CheckpointStore for SledStore {
-    fn load(
-        &mut self,
-        each: &mut dyn FnMut(StoredKey, &[u8]) -> Result<(), String>,
-    ) -> Result<Loaded, StoreError> {
+    fn load(&mut self, each: EachState<'_>) -> Result<Loaded, StoreError> {
         self.close();
         match self.read(each) {
             Ok(Some(meta)) => Ok(Loaded::Found(meta)),
@@ -389,5 +383,47 @@ fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
             Err(Fault::Damaged(format!("sled panicked: {}", text.unwrap_or_default())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::StoredKey;
+    use super::*;
+
+    fn checkpoint(seq: u64) -> Checkpoint {
+        let changed = vec![(StoredKey([1; 16]), Some(seq.to_le_bytes().to_vec()))];
+        Checkpoint { meta: Meta { seq, ..Meta::default() }, changed }
+    }
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        let stuck = within(Duration::from_millis(20), "sleeping", || {
+            thread::sleep(Duration::from_secs(2));
+            Ok(())
+        });
+        assert!(matches!(stuck, Err(Fault::Stuck("sleeping"))), "{stuck:?}");
+        assert!(matches!(within(COMMIT_LIMIT, "adding", || Ok(1 + 1)), Ok(2)));
+    }
+
+    #[test]
+    fn a_stuck_sled_is_left_behind_with_its_directory() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let mut store = SledStore::at(home.path().join("checkpoint"), Durability::Kill);
+        store.commit(&checkpoint(1)).expect("there is room");
+        // As commit leaves it when sled does not answer: open for ever, and locked.
+        std::mem::forget(store.db.take());
+        store.stuck = Some("writing");
+        assert!(matches!(store.commit(&checkpoint(2)), Err(StoreError::Damaged { .. })));
+        assert!(matches!(store.load(&mut |_, _| Ok(())), Ok(Loaded::Damaged(_))));
+        store.clear().expect("a directory can be renamed while it is in use");
+        store.commit(&checkpoint(3)).expect("there is room");
+        assert_eq!(store.load(&mut |_, _| Ok(())).expect("usable"), Loaded::Found(checkpoint(3).meta));
+    }
+
+    #[test]
+    fn a_full_leaf_fits_into_the_log() {
+        let leaf = 20 * (PIECE_BYTES + 64);
+        assert!(leaf < SEGMENT_BYTES / 4 - 64, "{leaf} bytes would become a file of its own");
     }
 }

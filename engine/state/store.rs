@@ -18,10 +18,7 @@ pub trait CheckpointStore: Send {
     /// # Errors
     /// When the place cannot be used now: another worker has it, or the disk fails. Bad content is no error but
     /// [`Loaded::Damaged`].
-    fn load(
-        &mut self,
-        each: &mut dyn FnMut(StoredKey, &[u8]) -> Result<(), String>,
-    ) -> Result<Loaded, StoreError>;
+    fn load(&mut self, each: EachState<'_>) -> Result<Loaded, StoreError>;
 
     /// Makes `checkpoint` the newest one, all of it or nothing.
     ///
@@ -38,6 +35,9 @@ pub trait CheckpointStore: Send {
     /// When another worker has the place, or it cannot be put aside.
     fn clear(&mut self) -> Result<(), StoreError>;
 }
+
+/// Takes one key's state, or says why it cannot.
+pub type EachState<'a> = &'a mut dyn FnMut(StoredKey, &[u8]) -> Result<(), String>;
 
 /// Name of one key's state. Sixteen opaque bytes; the caller makes them so that two keys never share them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
