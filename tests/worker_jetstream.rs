@@ -8,9 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use sightline::api::Readiness;
-use sightline::bus::jetstream::{
-    InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings, setup,
-};
+use sightline::bus::jetstream::{InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings, setup};
 use sightline::state::{Durability, SledStore};
 use sightline::telemetry::metrics::Metrics;
 use sightline::worker::inspect::Status;
@@ -74,9 +72,8 @@ async fn everything(bus: &Bus, stream: &str) -> Vec<(String, String, String, Byt
     let mut messages = Vec::new();
     for seq in 1..=last {
         let message = stream.get_raw_message(seq).await.expect("a message");
-        let header = |name: &str| {
-            message.headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default()
-        };
+        let header =
+            |name: &str| message.headers.get(name).map(|value| value.as_str().to_owned()).unwrap_or_default();
         let (position, log) = (header("Sightline-Position"), header("Sightline-Log"));
         messages.push((message.subject.to_string(), position, log, message.payload));
     }
@@ -144,7 +141,11 @@ async fn one_log_gives_the_same_bytes_whatever_partitions_batches_and_restarts()
             }
             // Dropped as it stands, with a checkpoint perhaps half written: as if killed.
         }
-        assert_eq!(everything(&bus, "INCIDENTS").await, incidents, "{partitions} partitions, batches of {batch}");
+        assert_eq!(
+            everything(&bus, "INCIDENTS").await,
+            incidents,
+            "{partitions} partitions, batches of {batch}"
+        );
         assert_eq!(everything(&bus, "DEADLETTER").await, dead);
     }
 }

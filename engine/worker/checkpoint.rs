@@ -21,6 +21,8 @@ pub struct Checkpointer {
     /// Changes that no checkpoint on disk has: those of a failed one, until the next succeeds.
     unsaved: HashMap<StoredKey, Option<Vec<u8>>>,
     saved_seq: u64,
+    /// The store begins with nothing: the next checkpoint must hold every key.
+    everything: bool,
 }
 
 /// The store is here, or away writing.
@@ -103,8 +105,11 @@ impl Checkpointer {
         let log_time = machine.log_time();
         machine.correlator().forget_idle(log_time);
         let mut changed = std::mem::take(&mut self.unsaved);
-        let dirty = machine.correlator().take_dirty();
-        let table = std::sync::Arc::clone(machine.correlator().table());
+        let mut dirty = machine.correlator().take_dirty();
+        let table = std::sync::Arc::clone(machine.table());
+        if std::mem::take(&mut self.everything) {
+            table.for_each(|key, _| dirty.push(key));
+        }
         for key in dirty {
             let bytes = table.with_existing(key, |live| {
                 live.dirty = false;
@@ -150,9 +155,10 @@ impl Checkpointer {
             }
             Err(error) => {
                 if let StoreError::Damaged { .. } = error {
-                    // Nothing on disk is of use, and what changed since is no whole: begin with nothing.
+                    // Nothing on disk is of use: begin with nothing.
                     store = clear(store).await;
                     self.saved_seq = 0;
+                    self.everything = true;
                 }
                 // Newer values of the same keys are in the machine's list by now and come after these.
                 self.unsaved = checkpoint.changed.into_iter().collect();
