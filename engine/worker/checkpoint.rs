@@ -78,6 +78,7 @@ impl Checkpointer {
             last: Instant::now(),
             unsaved: HashMap::new(),
             saved_seq,
+            everything: false,
         }
     }
 
