@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::state::table::StateKey;
 use crate::state::{Checkpoint, CheckpointStore, Committed, Meta, StoreError, StoredKey};
+use crate::worker::correlator::Census;
 use crate::worker::machine::Machine;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
@@ -99,12 +100,12 @@ impl Checkpointer {
 
     /// Takes a checkpoint of the machine as it stands, and begins to write it. Only where every output of the messages
     /// so far is acknowledged: what a checkpoint holds is never said again.
-    pub fn begin(&mut self, machine: &mut Machine) {
+    pub fn begin(&mut self, machine: &mut Machine) -> Census {
         let Holder::Here(mut store) = std::mem::replace(&mut self.store, Holder::Gone) else {
             unreachable!("asked only while the store is here");
         };
         let log_time = machine.log_time();
-        machine.correlator().forget_idle(log_time);
+        let census = machine.correlator().forget_idle(log_time);
         let mut changed = std::mem::take(&mut self.unsaved);
         let mut dirty = machine.correlator().take_dirty();
         let table = std::sync::Arc::clone(machine.table());
@@ -132,6 +133,7 @@ impl Checkpointer {
             let result = store.commit(&checkpoint);
             (store, checkpoint, result)
         }));
+        census
     }
 
     /// Takes in the end of a write, if it has ended.

@@ -20,6 +20,8 @@ use crate::worker::{emit, intake};
 
 /// How long to wait before trying again what the bus refused for now.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// How long an output log may take before the worker is no longer ready.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(3);
 /// How often to ask how long the input log is.
 const LAG_EVERY: Duration = Duration::from_secs(1);
 /// Level of compression of rules messages: they are rare, and must fit into one message.
@@ -209,12 +211,17 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         if !applied.rule_changes.is_empty() {
             self.note_rules(&applied.rule_changes);
         }
+        let said = match self.silent {
+            None => applied.incidents.iter().map(|output| output.place.position.seq).collect(),
+            Some(_) => Vec::new(),
+        };
         self.publish(applied.incidents, applied.dead_letters).await?;
         self.last_seq = self.last_seq.max(self.machine.position());
-        if self.silent.is_none()
-            && let Some(received) = batch.last().and_then(|message| message.received_at)
-        {
-            self.reporter.published(since(received));
+        for seq in said {
+            let caused_by = batch.binary_search_by_key(&seq, |message| message.seq).ok();
+            if let Some(received) = caused_by.and_then(|at| batch[at].received_at) {
+                self.reporter.published(since(received));
+            }
         }
         Ok(Turn::Worked)
     }
@@ -254,10 +261,10 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Some(silent) => dead_letters.into_iter().filter(|output| output.place > silent).collect(),
         };
         if !incidents.is_empty() {
-            self.incidents.publish(incidents).await?;
+            patiently(&self.readiness, self.incidents.publish(incidents)).await?;
         }
         if !dead_letters.is_empty() {
-            self.dead_letters.publish(dead_letters).await?;
+            patiently(&self.readiness, self.dead_letters.publish(dead_letters)).await?;
         }
         let in_flight = self.incidents.poll().await? + self.dead_letters.poll().await?;
         self.reporter.in_flight(in_flight);
@@ -285,10 +292,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
 
     async fn checkpoint(&mut self) -> Result<(), WorkerError> {
         // What a checkpoint holds is never said again, so everything must have been said.
-        self.incidents.flush().await?;
-        self.dead_letters.flush().await?;
+        patiently(&self.readiness, self.incidents.flush()).await?;
+        patiently(&self.readiness, self.dead_letters.flush()).await?;
         let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
-        tokio::task::block_in_place(|| checkpoints.begin(machine));
+        let census = tokio::task::block_in_place(|| checkpoints.begin(machine));
+        self.reporter.census(self.machine.rules(), &census);
         Ok(())
     }
 
@@ -354,10 +362,27 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Ok(info) => self.last_seq = info.last_seq,
             Err(error) => tracing::debug!(%error, "cannot ask how long the input log is"),
         }
-        let (keys, bytes) = (self.machine.correlator().table().len(), 0);
-        self.reporter.state(keys, bytes);
         Ok(())
     }
+}
+
+/// Waits for an output log for as long as it takes, and says so when it takes long: nothing is consumed meanwhile.
+async fn patiently<T>(
+    readiness: &Readiness,
+    output: impl Future<Output = Result<T, BusError>>,
+) -> Result<T, BusError> {
+    let mut output = std::pin::pin!(output);
+    if let Ok(done) = tokio::time::timeout(OUTPUT_PATIENCE, &mut output).await {
+        return done;
+    }
+    readiness.set(NotReady::OutputBlocked);
+    tracing::error!("the output log takes nothing; waiting, and reading no further");
+    let done = output.await;
+    if done.is_ok() {
+        readiness.clear(NotReady::OutputBlocked);
+        tracing::info!("the output log takes messages again");
+    }
+    done
 }
 
 /// Wall time since the bus received something. For metrics only: nothing is decided by it.
