@@ -1,10 +1,11 @@
 //! Checkpoints: taken between batches, only where all outputs are acknowledged; written while the loop goes on.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sightline_core::correlate::KeyState;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::state::table::StateKey;
 use crate::state::{Checkpoint, CheckpointStore, Committed, Meta, StoreError, StoredKey};

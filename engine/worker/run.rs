@@ -1,11 +1,13 @@
 //! The loop: read, decide, publish, and at times a checkpoint.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 
 use crate::api::{NotReady, Readiness};
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
@@ -206,7 +208,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         self.last_message = began;
         // Pure computation; the runtime's other tasks go on elsewhere meanwhile.
         let machine = &mut self.machine;
-        let applied = tokio::task::block_in_place(|| machine.apply(batch));
+        let applied = computing(|| machine.apply(batch));
         self.reporter.applied(&applied, batch.len(), began.elapsed());
         if !applied.rule_changes.is_empty() {
             self.note_rules(&applied.rule_changes);
@@ -295,7 +297,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         patiently(&self.readiness, self.incidents.flush()).await?;
         patiently(&self.readiness, self.dead_letters.flush()).await?;
         let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
-        let census = tokio::task::block_in_place(|| checkpoints.begin(machine));
+        let census = computing(|| checkpoints.begin(machine));
         self.reporter.census(self.machine.rules(), &census);
         Ok(())
     }
@@ -363,6 +365,14 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Err(error) => tracing::debug!(%error, "cannot ask how long the input log is"),
         }
         Ok(())
+    }
+}
+
+/// Computes without keeping the runtime's other tasks waiting, where there is another thread for them.
+fn computing<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 
