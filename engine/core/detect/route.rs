@@ -136,7 +136,8 @@ fn brief(step: &Step, event: &Event<'_>) -> Brief {
         source: event.source.as_ref().into(),
         kind: event.kind.as_ref().into(),
         host_id: event.host_id.as_deref().map(Box::from),
-        user: event.user.as_deref().map(Box::from),
+        // Many sensors have the user in their payload.
+        user: event.user.as_deref().or_else(|| event.fields.get("user")?.as_str()).map(Box::from),
         severity: event.severity,
         title: event.title.as_deref().map(|title| shorten(title.to_owned()).into()),
         fields: shown.collect(),
