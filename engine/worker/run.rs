@@ -70,6 +70,7 @@ pub struct Worker<E, O, D> {
     readiness: Readiness,
     status: Status,
     target_seq: u64,
+    rules_announced: bool,
     last_seq: u64,
     lag_asked: Instant,
     last_message: Instant,
@@ -110,6 +111,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             readiness,
             status,
             target_seq: begun.target_seq,
+            rules_announced: false,
             last_seq: begun.target_seq,
             lag_asked: Instant::now(),
             last_message: Instant::now(),
@@ -130,6 +132,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         let newest = self.events.last_on(CONTROL_RULES).await?;
         let newest = newest.and_then(|message| intake::read_rules(&message).ok());
         if newest.as_ref() == Some(rules) {
+            self.rules_announced = true;
             return Ok(false);
         }
         let json = serde_json::to_vec(rules).expect("rules are plain data");
@@ -140,8 +143,9 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             (HEADER_CONTENT_ENCODING, "zstd".to_owned()),
         ];
         let seq = self.events.append(CONTROL_RULES, &headers, Bytes::from(body)).await?;
-        // Not ready before they are in force.
+        // Not ready before they are in force: whoever waits for that may rely on them.
         self.target_seq = self.target_seq.max(seq);
+        self.rules_announced = true;
         self.readiness.set(NotReady::Recovering);
         tracing::info!(seq, files = rules.files.len(), "rules announced");
         Ok(true)
@@ -340,7 +344,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// Tells whoever asks how far the worker is.
     fn note_progress(&mut self) {
         let position = self.machine.position();
-        if position >= self.target_seq {
+        if position >= self.target_seq && self.rules_announced {
             self.readiness.clear(NotReady::Recovering);
         }
         if self.silent.is_some_and(|silent| silent.position.seq < position) {
