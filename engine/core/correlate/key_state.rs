@@ -175,7 +175,8 @@ impl KeyState {
             rule: hit.rule,
             key: self.key.clone(),
             at: found.moment.at,
-            suspect: hit.suspect,
+            // A late hit can complete a window that ends with a suspect one; what is no suspect moved the clock.
+            suspect: hit.suspect || found.moment.at > self.newest.max(hit.at),
             event: EventId::of_completion(&rule.reference.id, &self.key.canonical(), found.moment.event),
             position: now.position,
             brief: Arc::clone(brief),
