@@ -25,5 +25,5 @@ macro_rules! files {
 }
 
 files! {
-    sentracore
+    sentracore streamtrace trace
 }

@@ -1,9 +1,12 @@
 //! The scenario format: a YAML file of messages and of what must come of them. `tests/README.md` explains it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use sightline_schemas::source::SourceProfiles;
@@ -51,11 +54,35 @@ pub struct Scenario {
 }
 
 /// An event by its name, or a message written out.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 pub enum Input {
     Event(String),
     Message(Box<Message>),
+}
+
+// By hand, as an untagged enum would not say what is wrong with a message.
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Input;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("the name of an event, or a message")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Input, E> {
+                Ok(Input::Event(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Input, A::Error> {
+                Message::deserialize(MapAccessDeserializer::new(map)).map(|message| Input::Message(Box::new(message)))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// One message. Exactly one of `send`, `frame`, `status`, `tick`, `rules`, `text`, `hex` and `build` says what it is.
