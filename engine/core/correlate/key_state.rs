@@ -223,7 +223,11 @@ impl KeyState {
                 effects.push(Effect::Publish(Box::new(message)));
                 urgent = true;
             }
-            if found.moment < first {
+            // Of several rules of a group that one event completes, the first in order names the incident.
+            let earlier = found.moment < first
+                || (found.moment == first
+                    && self.incidents[at].member(unit, now.rules).is_none_or(|member| rule.member < member));
+            if earlier {
                 self.incidents[at].set_head(head(unit, rule, &self.tenant, &self.key));
             }
             self.incidents[at].add_moment(found.moment);
