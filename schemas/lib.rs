@@ -11,6 +11,7 @@ pub mod event;
 pub mod id;
 pub mod incident;
 pub mod position;
+pub mod reject;
 pub mod severity;
 pub mod source;
 pub mod subject;
