@@ -12,6 +12,7 @@ pub mod id;
 pub mod incident;
 pub mod position;
 pub mod reject;
+pub mod schema;
 pub mod severity;
 pub mod source;
 pub mod subject;
