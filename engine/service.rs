@@ -53,15 +53,6 @@ impl Signals {
             _ = self.hangup.recv() => Asked::Reload,
         }
     }
-
-    /// What was asked meanwhile, without waiting.
-    async fn pending(&mut self) -> Option<Asked> {
-        tokio::select! {
-            biased;
-            asked = self.next() => Some(asked),
-            () = std::future::ready(()) => None,
-        }
-    }
 }
 
 /// Runs until SIGTERM or SIGINT. `read_rules` reads the rules as they are on disk now: at the start, and on SIGHUP.
@@ -87,9 +78,15 @@ pub async fn run(
     loop {
         let begun = begin(config, &connection, &metrics, &readiness, &status, &mut signals).await?;
         let Some(mut worker) = begun else { break };
-        match attend(&mut worker, &mut rules, read_rules, &mut signals).await {
-            Ok(()) => {
+        match attend(config, &mut worker, &mut rules, read_rules, &mut signals).await {
+            Ok(Left::BetweenTurns) => {
                 drain(config, &mut worker).await?;
+                break;
+            }
+            Ok(Left::MidTurn) => {
+                // What this turn decided is not all said, so its state must not be written down. Nothing is lost by it:
+                // the next start replays from the checkpoint before.
+                tracing::warn!("gave up waiting for the output; the next start has more to replay");
                 break;
             }
             Err(WorkerError::Bus(BusError::Replaced)) => {
@@ -148,13 +145,20 @@ async fn begin(
     }
 }
 
+/// Where the loop was left.
+enum Left {
+    BetweenTurns,
+    MidTurn,
+}
+
 /// Turns the loop until the operator asks to stop.
 async fn attend(
+    config: &Config,
     worker: &mut JetStreamWorker,
     rules: &mut RulesMessage,
     read_rules: &dyn Fn() -> anyhow::Result<RulesMessage>,
     signals: &mut Signals,
-) -> Result<(), WorkerError> {
+) -> Result<Left, WorkerError> {
     let mut announced = false;
     loop {
         if !announced {
@@ -166,11 +170,28 @@ async fn attend(
                 Err(error) => return Err(error.into()),
             }
         }
-        worker.turn().await?;
+        let asked = {
+            let mut turn = std::pin::pin!(worker.turn());
+            tokio::select! {
+                biased;
+                turned = &mut turn => {
+                    turned?;
+                    None
+                }
+                asked = signals.next() => {
+                    // A turn is not broken off while there is hope: what it decided must be said.
+                    match tokio::time::timeout(config.worker.drain_timeout, &mut turn).await {
+                        Ok(turned) => turned.map(|_| Some(asked))?,
+                        Err(_) if matches!(asked, Asked::Stop) => return Ok(Left::MidTurn),
+                        Err(_) => turn.await.map(|_| Some(asked))?,
+                    }
+                }
+            }
+        };
         worker.refresh_lag().await?;
-        match signals.pending().await {
+        match asked {
             None => {}
-            Some(Asked::Stop) => return Ok(()),
+            Some(Asked::Stop) => return Ok(Left::BetweenTurns),
             Some(Asked::Reload) => match read_rules() {
                 Ok(read) => {
                     *rules = read;

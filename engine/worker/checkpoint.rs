@@ -1,13 +1,15 @@
 //! Checkpoints: taken between batches, only where all outputs are acknowledged; written while the loop goes on.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sightline_core::correlate::KeyState;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::state::table::StateKey;
 use crate::state::{Checkpoint, CheckpointStore, Committed, Meta, StoreError, StoredKey};
+use crate::worker::correlator::Census;
 use crate::worker::machine::Machine;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
@@ -102,12 +104,12 @@ impl Checkpointer {
 
     /// Takes a checkpoint of the machine as it stands, and begins to write it. Only where every output of the messages
     /// so far is acknowledged: what a checkpoint holds is never said again.
-    pub fn begin(&mut self, machine: &mut Machine) {
+    pub fn begin(&mut self, machine: &mut Machine) -> Census {
         let Holder::Here(mut store) = std::mem::replace(&mut self.store, Holder::Gone) else {
             unreachable!("asked only while the store is here");
         };
         let log_time = machine.log_time();
-        machine.correlator().forget_idle(log_time);
+        let census = machine.correlator().forget_idle(log_time);
         let mut changed = std::mem::take(&mut self.unsaved);
         let mut dirty = machine.correlator().take_dirty();
         let table = std::sync::Arc::clone(machine.table());
@@ -135,6 +137,7 @@ impl Checkpointer {
             let result = store.commit(&checkpoint);
             (store, checkpoint, result)
         }));
+        census
     }
 
     /// Takes in the end of a write, if it has ended.

@@ -40,6 +40,17 @@ pub struct Followed {
     pub commands: Vec<Option<Result<(), Refusal>>>,
 }
 
+/// How much is remembered.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// Keys.
+    pub keys: usize,
+    /// Bytes, estimated.
+    pub bytes: u64,
+    /// Keys and hits by unit of rules.
+    pub units: std::collections::HashMap<String, (usize, usize)>,
+}
+
 /// The rules in force, the live states, and the partitions that share them.
 #[derive(Debug)]
 pub struct Correlator {
@@ -104,14 +115,24 @@ impl Correlator {
         self.partitions.iter_mut().flat_map(Partition::take_dirty).collect()
     }
 
-    /// Forgets keys that have been still for too long, in log time.
-    pub fn forget_idle(&mut self, log_time: EventTime) -> usize {
+    /// Forgets keys that have been still for too long, in log time, and counts the others on the way.
+    pub fn forget_idle(&mut self, log_time: EventTime) -> Census {
         let rules = Arc::clone(&self.rules);
         let mut idle = Vec::new();
+        let mut census = Census::default();
         self.table.for_each(|key, state| {
             if state.is_forgotten(&rules, log_time) {
                 idle.push(key);
+                return;
             }
+            let unit = match census.units.get_mut(state.unit_id()) {
+                Some(unit) => unit,
+                None => census.units.entry(state.unit_id().to_owned()).or_default(),
+            };
+            unit.0 += 1;
+            unit.1 += state.hits();
+            census.keys += 1;
+            census.bytes += state.weight() as u64;
         });
         let count = self.partitions.len();
         for key in &idle {
@@ -121,7 +142,7 @@ impl Correlator {
                 true
             });
         }
-        idle.len()
+        census
     }
 
     /// Works through the facts of a batch.

@@ -8,6 +8,7 @@ use sightline_schemas::EventTime;
 
 use crate::telemetry::metrics::{Metrics, Outcome, RuleMetrics};
 use crate::worker::checkpoint::Written;
+use crate::worker::correlator::Census;
 use crate::worker::machine::Applied;
 
 /// Turns tallies into metrics.
@@ -75,9 +76,15 @@ impl Reporter {
         self.metrics.input(seq, log_time, lag);
     }
 
-    /// How much is remembered.
-    pub fn state(&self, keys: usize, bytes: u64) {
-        self.metrics.state(keys, bytes);
+    /// How much is remembered. Rules of a group share their keys.
+    pub fn census(&self, rules: &RuleSet, census: &Census) {
+        self.metrics.state(census.keys, census.bytes);
+        for rule in &rules.rules {
+            let counts = census.units.get(&rules.units[rule.unit].id).copied().unwrap_or_default();
+            if let Some(metrics) = self.rules.get(&rule.reference.id) {
+                metrics.window(counts.0, counts.1);
+            }
+        }
     }
 
     /// Input is gone.

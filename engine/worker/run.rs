@@ -1,11 +1,13 @@
 //! The loop: read, decide, publish, and at times a checkpoint.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
 use crate::state::CheckpointStore;
@@ -20,6 +22,8 @@ use crate::worker::{emit, intake};
 
 /// How long to wait before trying again what the bus refused for now.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// How long an output log may take before the worker is no longer ready.
+const OUTPUT_PATIENCE: Duration = Duration::from_secs(3);
 /// How often to ask how long the input log is.
 const LAG_EVERY: Duration = Duration::from_secs(1);
 /// Level of compression of rules messages: they are rare, and must fit into one message.
@@ -66,6 +70,7 @@ pub struct Worker<E, O, D> {
     readiness: Readiness,
     status: Status,
     target_seq: u64,
+    rules_announced: bool,
     last_seq: u64,
     lag_asked: Instant,
     last_message: Instant,
@@ -107,6 +112,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             readiness,
             status,
             target_seq: begun.target_seq,
+            rules_announced: false,
             last_seq: begun.target_seq,
             lag_asked: Instant::now(),
             last_message: Instant::now(),
@@ -127,6 +133,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         let newest = self.events.last_on(CONTROL_RULES).await?;
         let newest = newest.and_then(|message| intake::read_rules(&message).ok());
         if newest.as_ref() == Some(rules) {
+            self.rules_announced = true;
             return Ok(false);
         }
         let json = serde_json::to_vec(rules).expect("rules are plain data");
@@ -137,8 +144,9 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             (HEADER_CONTENT_ENCODING, "zstd".to_owned()),
         ];
         let seq = self.events.append(CONTROL_RULES, &headers, Bytes::from(body)).await?;
-        // Not ready before they are in force.
+        // Not ready before they are in force: whoever waits for that may rely on them.
         self.target_seq = self.target_seq.max(seq);
+        self.rules_announced = true;
         self.readiness.set(NotReady::Recovering);
         tracing::info!(seq, files = rules.files.len(), "rules announced");
         Ok(true)
@@ -205,17 +213,22 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         self.last_message = began;
         // Pure computation; the runtime's other tasks go on elsewhere meanwhile.
         let machine = &mut self.machine;
-        let applied = tokio::task::block_in_place(|| machine.apply(batch));
+        let applied = computing(|| machine.apply(batch));
         self.reporter.applied(&applied, batch.len(), began.elapsed());
         if !applied.rule_changes.is_empty() {
             self.note_rules(&applied.rule_changes);
         }
+        let said = match self.silent {
+            None => applied.incidents.iter().map(|output| output.place.position.seq).collect(),
+            Some(_) => Vec::new(),
+        };
         self.publish(applied.incidents, applied.dead_letters).await?;
         self.last_seq = self.last_seq.max(self.machine.position());
-        if self.silent.is_none()
-            && let Some(received) = batch.last().and_then(|message| message.received_at)
-        {
-            self.reporter.published(since(received));
+        for seq in said {
+            let caused_by = batch.binary_search_by_key(&seq, |message| message.seq).ok();
+            if let Some(received) = caused_by.and_then(|at| batch[at].received_at) {
+                self.reporter.published(since(received));
+            }
         }
         Ok(Turn::Worked)
     }
@@ -255,10 +268,10 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Some(silent) => dead_letters.into_iter().filter(|output| output.place > silent).collect(),
         };
         if !incidents.is_empty() {
-            self.incidents.publish(incidents).await?;
+            patiently(&self.readiness, self.incidents.publish(incidents)).await?;
         }
         if !dead_letters.is_empty() {
-            self.dead_letters.publish(dead_letters).await?;
+            patiently(&self.readiness, self.dead_letters.publish(dead_letters)).await?;
         }
         let in_flight = self.incidents.poll().await? + self.dead_letters.poll().await?;
         self.reporter.in_flight(in_flight);
@@ -286,10 +299,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
 
     async fn checkpoint(&mut self) -> Result<(), WorkerError> {
         // What a checkpoint holds is never said again, so everything must have been said.
-        self.incidents.flush().await?;
-        self.dead_letters.flush().await?;
+        patiently(&self.readiness, self.incidents.flush()).await?;
+        patiently(&self.readiness, self.dead_letters.flush()).await?;
         let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
-        tokio::task::block_in_place(|| checkpoints.begin(machine));
+        let census = computing(|| checkpoints.begin(machine));
+        self.reporter.census(self.machine.rules(), &census);
         Ok(())
     }
 
@@ -331,7 +345,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// Tells whoever asks how far the worker is.
     fn note_progress(&mut self) {
         let position = self.machine.position();
-        if position >= self.target_seq {
+        if position >= self.target_seq && self.rules_announced {
             self.readiness.clear(NotReady::Recovering);
         }
         if self.silent.is_some_and(|silent| silent.position.seq < position) {
@@ -355,10 +369,35 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Ok(info) => self.last_seq = info.last_seq,
             Err(error) => tracing::debug!(%error, "cannot ask how long the input log is"),
         }
-        let (keys, bytes) = (self.machine.correlator().table().len(), 0);
-        self.reporter.state(keys, bytes);
         Ok(())
     }
+}
+
+/// Computes without keeping the runtime's other tasks waiting, where there is another thread for them.
+fn computing<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// Waits for an output log for as long as it takes, and says so when it takes long: nothing is consumed meanwhile.
+async fn patiently<T>(
+    readiness: &Readiness,
+    output: impl Future<Output = Result<T, BusError>>,
+) -> Result<T, BusError> {
+    let mut output = std::pin::pin!(output);
+    if let Ok(done) = tokio::time::timeout(OUTPUT_PATIENCE, &mut output).await {
+        return done;
+    }
+    readiness.set(NotReady::OutputBlocked);
+    tracing::error!("the output log takes nothing; waiting, and reading no further");
+    let done = output.await;
+    if done.is_ok() {
+        readiness.clear(NotReady::OutputBlocked);
+        tracing::info!("the output log takes messages again");
+    }
+    done
 }
 
 /// Wall time since the bus received something. For metrics only: nothing is decided by it.

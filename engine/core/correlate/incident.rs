@@ -8,6 +8,7 @@ use sightline_schemas::{
 };
 
 use crate::correlate::evidence::{Listed, StepEvidence};
+use crate::key::Normal;
 use crate::limits::FORMER_IDS_MAX;
 use crate::pattern::{Stamp, TrackHit};
 use crate::rule::{Need, Rule, Step};
@@ -134,8 +135,8 @@ impl IncidentState {
         if let Some(host) = &hit.brief.host_id {
             self.hosts.add(host);
         }
-        if let Some(user) = &hit.brief.user {
-            self.users.add(user);
+        if let Some(user) = hit.brief.user.as_deref().and_then(|user| Normal::User.apply(user)) {
+            self.users.add(&user);
         }
     }
 

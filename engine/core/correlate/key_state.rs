@@ -15,7 +15,7 @@ use crate::correlate::moments::{Found, Member};
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::limits::INCIDENTS_PER_KEY_MAX;
-use crate::pattern::Stamp;
+use crate::pattern::{Stamp, TrackHit};
 use crate::rule::{Rule, RuleSet, Unit};
 
 /// The log's own time and place: the only clock there is.
@@ -28,6 +28,9 @@ pub struct Now<'r> {
     /// The message being processed.
     pub position: Position,
 }
+
+/// Bytes that an incident is taken to have: two dozen pieces of evidence of 160 bytes and what stands around them.
+const INCIDENT_BYTES: usize = 4_096;
 
 /// What one key remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,6 +84,16 @@ impl KeyState {
     /// How many hits are remembered.
     pub fn hits(&self) -> usize {
         self.members.iter().flat_map(|member| &member.tracks).map(|track| track.len()).sum()
+    }
+
+    /// Bytes that the state takes, estimated: its parts by their size, without what allocators add.
+    pub fn weight(&self) -> usize {
+        let key: usize = self.key.values().iter().map(|value| value.len() + size_of::<Box<str>>()).sum();
+        let hits = self.hits() * size_of::<TrackHit>();
+        let moments: usize =
+            self.members.iter().map(|member| member.moments.len() * size_of::<Stamp>()).sum();
+        let spent = self.spent.len() * size_of::<Stamp>();
+        size_of::<Self>() + key + hits + moments + spent + self.incidents.len() * INCIDENT_BYTES
     }
 
     /// The incidents, by first moment.

@@ -17,8 +17,6 @@ pub(super) struct Member {
     pub(super) tracks: SmallVec<[Track; 2]>,
     /// Oldest first.
     pub(super) moments: VecDeque<Stamp>,
-    /// For each place of a sequence: up to where its hits have been looked through for evidence.
-    looked_through: SmallVec<[Option<EventTime>; 0]>,
 }
 
 /// A hit that is evidence now: its track and its index there.
@@ -35,7 +33,7 @@ pub(super) struct Found {
 impl Member {
     pub(super) fn new(rule: &Rule) -> Self {
         let tracks = rule.steps.iter().map(|_| Track::default()).collect();
-        Member { tracks, moments: VecDeque::new(), looked_through: SmallVec::new() }
+        Member { tracks, moments: VecDeque::new() }
     }
 
     /// Forgets what lies before `horizon`.
@@ -58,7 +56,6 @@ impl Member {
             });
         }
         self.moments.retain(|moment| moment.at < first_evidence || moment.at > last);
-        self.looked_through.clear();
     }
 
     /// Forgets these events, wherever they are.
@@ -117,26 +114,14 @@ impl Member {
     }
 
     /// Marks the hits in the window that ends with `moment`.
-    ///
-    /// Everything up to the moment before was looked through when that was found, and late hits are looked at when they
-    /// arrive, so only the hits since then are left.
     fn evidence_all_of(&mut self, rule: &Rule, moment: Stamp) -> Vec<Used> {
-        let from = moment.at.minus(rule.window);
-        let before = self.moments.partition_point(|earlier| *earlier < moment);
-        let done = before.checked_sub(1).map(|at| self.moments[at]);
-        let mut used = Vec::new();
-        for (at, track) in self.tracks.iter_mut().enumerate() {
-            for index in (0..track.up_to(moment)).rev() {
-                let stamp = track.hit(index).stamp;
-                if stamp.at < from || done.is_some_and(|done| stamp <= done && done.at >= from) {
-                    break;
-                }
-                if track.mark_used(index) {
-                    used.push((at, index));
-                }
-            }
-        }
-        used
+        let from = Stamp::first_at(moment.at.minus(rule.window));
+        let tracks = self.tracks.iter_mut().enumerate();
+        tracks
+            .flat_map(|(at, track)| {
+                track.mark_between(from, moment).into_iter().map(move |index| (at, index))
+            })
+            .collect()
     }
 
     fn add_moment(&mut self, moment: Stamp) {
@@ -164,10 +149,9 @@ impl Member {
         for moment in ends {
             let known = self.moments.binary_search(&moment).is_ok();
             let Some(latest) = sequence::latest(places, rule.window, &self.tracks, moment) else { continue };
-            let in_order = !known && self.moments.back().is_none_or(|last| *last < moment);
             let simple = !overlapping && places.iter().all(|place| place.gap_max.is_none());
-            let used = match in_order && simple {
-                true => self.evidence_since_last(rule, places, &latest),
+            let used = match simple {
+                true => self.evidence_between(rule, places, &latest),
                 false => self.evidence_of_sequence(rule, places, moment),
             };
             if known && used.is_empty() {
@@ -197,37 +181,19 @@ impl Member {
         used
     }
 
-    /// The same for a moment that is the newest, without limits on gaps: what takes part in each place lies between the
-    /// earliest and the latest hit that can stand there, and all up to the latest of the moment before was marked then.
-    fn evidence_since_last(&mut self, rule: &Rule, places: &[Place], latest: &[Stamp]) -> Vec<Used> {
+    /// The same without limits on gaps and without steps that share events: what takes part in a place lies between the
+    /// earliest and the latest hit that can stand there.
+    fn evidence_between(&mut self, rule: &Rule, places: &[Place], latest: &[Stamp]) -> Vec<Used> {
         let moment = latest[latest.len() - 1];
-        if self.looked_through.len() != places.len() {
-            self.looked_through = SmallVec::from_elem(None, places.len());
-        }
+        let earliest = sequence::earliest(places, rule.window, &self.tracks, moment);
         let mut used = Vec::new();
-        let mut earliest = moment.at.minus(rule.window);
         for (at, place) in places.iter().enumerate() {
             let track = usize::from(place.step);
-            let last = at + 1 == places.len();
-            let from = match (last, self.looked_through[at]) {
-                (true, _) => moment.at,
-                (false, Some(done)) => done.max(earliest),
-                (false, None) => earliest,
+            let (first, last) = match earliest.get(at) {
+                Some(first) => (Stamp::first_at(first.at), Stamp::last_at(latest[at].at)),
+                None => (moment, moment),
             };
-            let range = self.tracks[track].between(from, latest[at].at);
-            for index in range {
-                if last && self.tracks[track].hit(index).stamp != moment {
-                    continue;
-                }
-                if self.tracks[track].mark_used(index) {
-                    used.push((track, index));
-                }
-            }
-            if !last {
-                self.looked_through[at] = Some(latest[at].at);
-                let first = self.tracks[track].between(earliest, latest[at].at).next();
-                earliest = first.map_or(earliest, |index| self.tracks[track].hit(index).stamp.at);
-            }
+            used.extend(self.tracks[track].mark_between(first, last).into_iter().map(|index| (track, index)));
         }
         used
     }

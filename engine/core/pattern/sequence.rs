@@ -99,6 +99,24 @@ impl Search<'_> {
     }
 }
 
+/// The earliest hits that can lead up to a match within the window that ends at `until`, one for each place but the last.
+/// Only where nothing limits gaps and something does lead to `until`.
+pub fn earliest(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -> Vec<Stamp> {
+    let mut from = until.at.minus(window);
+    let mut chain: Vec<Stamp> = Vec::with_capacity(places.len() - 1);
+    for place in &places[..places.len() - 1] {
+        let track = &tracks[usize::from(place.step)];
+        let hits = track.between(from, until.at).map(|index| track.hit(index).stamp);
+        let Some(first) = hits.into_iter().find(|stamp| !chain.iter().any(|used| used.event == stamp.event))
+        else {
+            break;
+        };
+        from = first.at;
+        chain.push(first);
+    }
+    chain
+}
+
 /// The hits that take part in a match ending at `until`: for each place a set of indexes into its track.
 ///
 /// A hit takes part if some chain leads through it. Without limits on gaps these are all hits of the place between the

@@ -1,6 +1,6 @@
 //! The remembered hits of one step and key, in event time order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,6 +24,11 @@ impl Stamp {
     /// Comes before everything at this time.
     pub const fn first_at(at: EventTime) -> Stamp {
         Stamp { at, event: EventId::from_bytes([0; 16]) }
+    }
+
+    /// Comes after everything at this time.
+    pub const fn last_at(at: EventTime) -> Stamp {
+        Stamp { at, event: EventId::from_bytes([0xff; 16]) }
     }
 }
 
@@ -52,6 +57,9 @@ pub struct Track {
     /// Made again when first needed: the newest time of each counted value.
     #[serde(skip)]
     recent: Option<RecentValues>,
+    /// Made again when first needed: which hits are not evidence, once there are many.
+    #[serde(skip)]
+    unused: Option<BTreeSet<Stamp>>,
 }
 
 /// Up to this many hits are looked through one by one.
@@ -76,6 +84,9 @@ impl Track {
             _ => self.hits.len(),
         };
         self.hits.insert(place, remembered);
+        if let Some(unused) = &mut self.unused {
+            unused.insert(stamp);
+        }
         if let Some(events) = &mut self.events {
             events.insert(hit.event);
         }
@@ -107,7 +118,39 @@ impl Track {
 
     /// Marks the hit at an index as evidence; `false` where it is already.
     pub fn mark_used(&mut self, index: usize) -> bool {
+        if let Some(unused) = &mut self.unused {
+            unused.remove(&self.hits[index].stamp);
+        }
         !std::mem::replace(&mut self.hits[index].used, true)
+    }
+
+    /// Marks the hits from `first` to `last`, both inclusive, as evidence. Gives the indexes of those that were not yet,
+    /// in time that depends on how many these are, not on how many lie there.
+    pub fn mark_between(&mut self, first: Stamp, last: Stamp) -> Vec<usize> {
+        if first > last {
+            return Vec::new();
+        }
+        if self.hits.len() <= SCAN_MAX {
+            self.unused = None;
+            let within = |hit: &TrackHit| !hit.used && hit.stamp >= first && hit.stamp <= last;
+            let indexes: Vec<usize> =
+                (0..self.hits.len()).filter(|index| within(&self.hits[*index])).collect();
+            indexes.iter().for_each(|index| self.hits[*index].used = true);
+            return indexes;
+        }
+        let hits = &self.hits;
+        let unused = self
+            .unused
+            .get_or_insert_with(|| hits.iter().filter(|hit| !hit.used).map(|hit| hit.stamp).collect());
+        let stamps: Vec<Stamp> = unused.range(first..=last).copied().collect();
+        stamps
+            .into_iter()
+            .map(|stamp| {
+                let index = self.find(stamp).expect("what is unused is here");
+                self.mark_used(index);
+                index
+            })
+            .collect()
     }
 
     /// How many hits there are.
@@ -158,6 +201,9 @@ impl Track {
             if let Some(events) = &mut self.events {
                 events.remove(&oldest.stamp.event);
             }
+            if let Some(unused) = &mut self.unused {
+                unused.remove(&oldest.stamp);
+            }
             self.hits.pop_front();
         }
         if let Some(recent) = &mut self.recent {
@@ -170,6 +216,7 @@ impl Track {
         self.hits.retain(|hit| !gone(hit));
         self.events = None;
         self.recent = None;
+        self.unused = None;
     }
 }
 
