@@ -150,7 +150,12 @@ impl Checkpointer {
 
     /// Waits for the end of a write, if there is one.
     pub async fn finish(&mut self) -> Option<Written> {
-        let Holder::Writing(writing) = std::mem::replace(&mut self.store, Holder::Gone) else { return None };
+        if !self.is_writing() {
+            return None;
+        }
+        let Holder::Writing(writing) = std::mem::replace(&mut self.store, Holder::Gone) else {
+            unreachable!("it is being written");
+        };
         let (mut store, checkpoint, result) = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),

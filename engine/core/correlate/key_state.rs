@@ -176,7 +176,12 @@ impl KeyState {
             key: self.key.clone(),
             at: found.moment.at,
             suspect: hit.suspect,
-            event: EventId::of_completion(&rule.reference.id, &self.key.canonical(), found.moment.event),
+            event: EventId::of_completion(
+                &self.tenant,
+                &rule.reference.id,
+                &self.key.canonical(),
+                found.moment.at,
+            ),
             position: now.position,
             brief: Arc::clone(brief),
         }
