@@ -273,7 +273,7 @@ impl IncidentState {
 
     fn snapshot(&self, log_time: EventTime) -> Incident {
         let mut events: Vec<_> = self.steps.iter().flat_map(StepEvidence::shown).collect();
-        events.sort_by(|(a, _), (b, _)| a.cmp(b));
+        events.sort_by_key(|(a, _)| *a);
         let head = &*self.head;
         Incident {
             id: self.id,
