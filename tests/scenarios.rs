@@ -25,5 +25,5 @@ macro_rules! files {
 }
 
 files! {
-    sentracore streamtrace trace
+    engine patterns poison sentracore streamtrace trace
 }

@@ -225,7 +225,8 @@ impl Expectation<'_> {
         let said = self.said;
         let mut found: Vec<&IncidentMessage> =
             latest(said).into_values().filter(|message| message.change != Change::Merged).collect();
-        found.sort_by_key(|message| (message.incident.first_event_at, message.incident.opened_at));
+        let told = |message: &IncidentMessage| said.iter().position(|it| it.incident.id == message.incident.id);
+        found.sort_by_key(|message| (message.incident.first_event_at, told(message)));
         let name = |message: &IncidentMessage| {
             let incident = &message.incident;
             (incident.tenant.clone(), incident.rule.id.clone(), incident.scope.key.clone())

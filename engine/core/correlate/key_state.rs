@@ -1,6 +1,7 @@
 //! Everything that one key remembers of one unit of rules.
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::correlate::moments::{Found, Member};
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::limits::INCIDENTS_PER_KEY_MAX;
+use crate::pattern::track::IdHasher;
 use crate::pattern::{Stamp, TrackHit};
 use crate::rule::{Rule, RuleSet, Unit};
 
@@ -48,6 +50,9 @@ pub struct KeyState {
     incidents: Vec<IncidentState>,
     /// Evidence of incidents that ended: known, so that it never counts again.
     spent: BTreeSet<Stamp>,
+    /// Made again when first needed: which events these are.
+    #[serde(skip)]
+    spent_events: Option<HashSet<EventId, BuildHasherDefault<IdHasher>>>,
 }
 
 impl KeyState {
@@ -63,6 +68,7 @@ impl KeyState {
             members: members(unit, rules),
             incidents: Vec::new(),
             spent: BTreeSet::new(),
+            spent_events: None,
         }
     }
 
@@ -140,10 +146,9 @@ impl KeyState {
         if hit.at < self.newest.minus(kept) {
             return Verdict::Late;
         }
-        let stamp = Stamp { at: hit.at, event: hit.event };
         let rule = now.rules.rule(hit.rule);
         let member = usize::from(rule.member);
-        if self.spent.contains(&stamp) || !self.members[member].tracks[usize::from(hit.step)].insert(hit) {
+        if self.is_spent(hit.event) || !self.members[member].tracks[usize::from(hit.step)].insert(hit) {
             return Verdict::Duplicate;
         }
         let found = self.members[member].found(rule, hit);
@@ -190,9 +195,22 @@ impl KeyState {
 
     fn trim(&mut self, horizon: EventTime) {
         self.members.iter_mut().for_each(|member| member.trim(horizon));
-        while self.spent.first().is_some_and(|stamp| stamp.at < horizon) {
+        while let Some(oldest) = self.spent.first().copied().filter(|stamp| stamp.at < horizon) {
             self.spent.pop_first();
+            if let Some(events) = &mut self.spent_events {
+                events.remove(&oldest.event);
+            }
         }
+    }
+
+    /// Whether an event is evidence of an incident that ended, whatever time it claims now.
+    fn is_spent(&mut self, event: EventId) -> bool {
+        if self.spent.is_empty() {
+            return false;
+        }
+        let spent = &self.spent;
+        let events = self.spent_events.get_or_insert_with(|| spent.iter().map(|stamp| stamp.event).collect());
+        events.contains(&event)
     }
 
     /// Gives a moment and its evidence to the incident that they belong to. Answers whether they opened it.
@@ -399,6 +417,7 @@ impl KeyState {
         // Also where the same event satisfied a step without being evidence of it.
         self.members.iter_mut().for_each(|member| member.forget(&spent));
         self.spent.extend(spent);
+        self.spent_events = None;
     }
 }
 
