@@ -4,3 +4,8 @@
 
 pub mod bus;
 pub mod nats;
+pub mod outcome;
+pub mod runs;
+pub mod scenario;
+pub mod scenario_check;
+pub mod script;

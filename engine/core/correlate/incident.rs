@@ -11,7 +11,7 @@ use crate::correlate::evidence::{Listed, StepEvidence};
 use crate::key::Normal;
 use crate::limits::FORMER_IDS_MAX;
 use crate::pattern::{Stamp, TrackHit};
-use crate::rule::{Need, Rule, Step};
+use crate::rule::{Need, Rule, RuleSet, Step, Unit};
 
 /// An incident, active or terminal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,6 +149,12 @@ impl IncidentState {
         // A new id is a new incident to those who listen: it opens at version 1.
         self.version = 0;
         message
+    }
+
+    /// The place in its unit of the rule that its first moment is of; `None` where that rule is gone.
+    pub fn member(&self, unit: &Unit, rules: &RuleSet) -> Option<u8> {
+        let rule = unit.rules.iter().map(|rule| rules.rule(*rule)).find(|rule| rule.reference.id == self.head.rule.id);
+        rule.map(|rule| rule.member)
     }
 
     /// Takes over the head of the rule that its first moment is of.

@@ -175,7 +175,8 @@ impl KeyState {
             rule: hit.rule,
             key: self.key.clone(),
             at: found.moment.at,
-            suspect: hit.suspect,
+            // A late hit can complete a window that ends with a suspect one; what is no suspect moved the clock.
+            suspect: hit.suspect || found.moment.at > self.newest.max(hit.at),
             event: EventId::of_completion(
                 &self.tenant,
                 &rule.reference.id,
@@ -210,11 +211,11 @@ impl KeyState {
         });
         let earlier = near.next().map(|(at, _)| at);
         let later = near.next().map(|(at, _)| at);
-        let id = self.incident_id(unit, found.moment);
         let Some(mut at) = earlier else {
             // Evidence for a moment whose incident is no longer remembered: said and gone.
             let is_new = found.is_new;
             if is_new {
+                let id = self.incident_id(unit, found.moment);
                 self.open(unit, rule, found, id, now, effects);
             }
             return is_new;
@@ -223,11 +224,16 @@ impl KeyState {
         if found.is_new {
             let first = self.incidents[at].first;
             if found.moment.at < first.at {
+                let id = self.incident_id(unit, found.moment);
                 let message = self.incidents[at].rename(id, now.position, now.log_time);
                 effects.push(Effect::Publish(Box::new(message)));
                 urgent = true;
             }
-            if found.moment < first {
+            // Of several rules of a group that one event completes, the first in order names the incident.
+            let earlier = found.moment < first
+                || (found.moment == first
+                    && self.incidents[at].member(unit, now.rules).is_none_or(|member| rule.member < member));
+            if earlier {
                 self.incidents[at].set_head(head(unit, rule, &self.tenant, &self.key));
             }
             self.incidents[at].add_moment(found.moment);
@@ -245,11 +251,17 @@ impl KeyState {
     }
 
     /// Names the incident that opens with a moment.
+    ///
+    /// An id is given once. The ids that an incident had lie within its time, so the incidents that cover this instant
+    /// (they ended, or the moment would be one of theirs) say how many were given for it, in every order of arrival.
+    /// Only where reopened ones were merged is that too few, and what is remembered decides.
     fn incident_id(&self, unit: &Unit, moment: Stamp) -> IncidentId {
-        let same_instant =
-            |incident: &&IncidentState| incident.first.at == moment.at && !incident.status.is_active();
-        let generation = self.incidents.iter().filter(same_instant).count() as u32;
-        IncidentId::of(&self.tenant, &unit.id, &self.key.canonical(), moment.at, generation)
+        let covers = |incident: &&IncidentState| incident.first.at <= moment.at && incident.last >= moment.at;
+        let least = self.incidents.iter().filter(covers).count() as u32;
+        let key = self.key.canonical();
+        let id = |generation| IncidentId::of(&self.tenant, &unit.id, &key, moment.at, generation);
+        let given = |id: &IncidentId| self.incidents.iter().any(|incident| incident.answers_to(*id));
+        (least..u32::MAX).map(id).find(|id| !given(id)).expect("fewer incidents than numbers")
     }
 
     fn open(
