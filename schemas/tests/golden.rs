@@ -28,7 +28,7 @@ use sightline_schemas::{
 const EVENT_ID: &str = "ca35105a0af583c016063864a243d138";
 const SENTRACORE_ID: &str = "c935f44fc4ddf501e2ce6e807bc7a9ba";
 const TRACE_ID: &str = "021e593b11f8729e14a20dccd0adaeed";
-const COMPLETION_ID: &str = "430adf0aeca26d2c3486dce914b4ffa8";
+const COMPLETION_ID: &str = "100c7aa5befaa40b664e9bc65aeee798";
 const INCIDENT_ID: &str = "831df6181c27e2eb55a01c61134391e6";
 const NEXT_INCIDENT_ID: &str = "6da43c8448c7a2d22dcfc5983ecc0486";
 
@@ -222,7 +222,8 @@ fn an_incident_is_the_same_after_every_change() {
     }
     let next = IncidentId::of("acme", "drop_and_run", "ws-07", at("2026-05-08T12:30:00.000125Z"), 1);
     assert_eq!(next.to_string(), NEXT_INCIDENT_ID);
-    let completion = EventId::of_completion("drop_and_run", "ws-07", event().id);
+    let completion =
+        EventId::of_completion("acme", "drop_and_run", "ws-07", at("2026-05-08T12:30:00.000125Z"));
     assert_eq!(completion.to_string(), COMPLETION_ID);
 }
 
