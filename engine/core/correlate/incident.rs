@@ -153,7 +153,11 @@ impl IncidentState {
 
     /// The place in its unit of the rule that its first moment is of; `None` where that rule is gone.
     pub fn member(&self, unit: &Unit, rules: &RuleSet) -> Option<u8> {
-        let rule = unit.rules.iter().map(|rule| rules.rule(*rule)).find(|rule| rule.reference.id == self.head.rule.id);
+        let rule = unit
+            .rules
+            .iter()
+            .map(|rule| rules.rule(*rule))
+            .find(|rule| rule.reference.id == self.head.rule.id);
         rule.map(|rule| rule.member)
     }
 
