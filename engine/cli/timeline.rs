@@ -10,10 +10,12 @@ use crate::cli::paint::Paint;
 
 /// Longest shown value of a field.
 const VALUE_CHARS_MAX: usize = 60;
-/// Fields shown of one piece of evidence.
-const FIELDS_MAX: usize = 3;
-/// Like pieces of evidence in a row that are shown one by one: of more, the first and the last.
-const RUN_MAX: usize = 3;
+/// How long the fields of one piece of evidence may be together; the first is always shown.
+const FIELDS_CHARS_MAX: usize = 110;
+/// Longest shown name of a step.
+const STEP_CHARS_MAX: usize = 24;
+/// Lines in a row about the same step, source and host that are all shown: of more, the first and the last.
+const ROW_MAX: usize = 3;
 /// Distinct values shown of a step that counts them.
 const VALUES_MAX: usize = 8;
 
@@ -106,23 +108,41 @@ fn span(first: EventTime, last: EventTime) -> String {
     format!("{} .. {until} ({})", text.0, humantime::format_duration(millis))
 }
 
+/// The evidence, line by line. Like pieces in a row are one line, and of long rows the middle is left out.
 fn evidence(incident: &Incident, paint: Paint) -> Vec<String> {
     let mut events: Vec<&Evidence> = incident.events.iter().collect();
     events.sort_by_key(|event| (event.occurred_at, event.position));
     let one_day = clock(incident.first_event_at).0 == clock(incident.last_event_at).0;
-    let step_chars = events.iter().map(|event| event.step.chars().count()).max().unwrap_or(0).min(24);
+    let step_chars =
+        events.iter().map(|event| event.step.chars().count()).max().unwrap_or(0).min(STEP_CHARS_MAX);
+    let time = |event: &Evidence| {
+        let (day, clock) = clock(event.occurred_at);
+        if one_day { clock } else { format!("{day} {clock}") }
+    };
+    let told: Vec<(&Evidence, String)> =
+        events.into_iter().map(|event| (event, what_happened(event, incident, step_chars))).collect();
     let mut lines = Vec::new();
-    for run in events.chunk_by(|a, b| {
-        (&a.step, &a.source, &a.host_id, &a.kind) == (&b.step, &b.source, &b.host_id, &b.kind)
-    }) {
-        let line = |event: &&Evidence| evidence_line(event, incident, one_day, step_chars, paint);
-        match run {
-            [first, hidden @ .., last] if run.len() > RUN_MAX => {
-                lines.push(line(first));
-                lines.push(paint.dim(&format!("… {} more", hidden.len())));
-                lines.push(line(last));
+    for row in
+        told.chunk_by(|(a, _), (b, _)| (&a.step, &a.source, &a.host_id) == (&b.step, &b.source, &b.host_id))
+    {
+        let mut row_lines = Vec::new();
+        for same in row.chunk_by(|(_, a), (_, b)| a == b) {
+            let ((first, text), last) = (&same[0], time(same[same.len() - 1].0));
+            let times = match same.len() {
+                1 => String::new(),
+                count if time(first) == last => format!("  ({count} times)"),
+                count => format!("  ({count} times until {last})"),
+            };
+            row_lines.push((same.len(), format!("{} {text}{}", paint.dim(&time(first)), paint.dim(&times))));
+        }
+        match &row_lines[..] {
+            [first, hidden @ .., last] if row_lines.len() > ROW_MAX => {
+                let hidden: usize = hidden.iter().map(|(count, _)| count).sum();
+                lines.push(first.1.clone());
+                lines.push(paint.dim(&format!("… {hidden} more")));
+                lines.push(last.1.clone());
             }
-            run => lines.extend(run.iter().map(line)),
+            _ => lines.extend(row_lines.into_iter().map(|(_, line)| line)),
         }
     }
     let listed = incident.events.len() as u64;
@@ -134,35 +154,42 @@ fn evidence(incident: &Incident, paint: Paint) -> Vec<String> {
     lines
 }
 
-fn evidence_line(
-    event: &Evidence,
-    incident: &Incident,
-    one_day: bool,
-    step_chars: usize,
-    paint: Paint,
-) -> String {
-    let (day, clock) = clock(event.occurred_at);
-    let time = if one_day { clock } else { format!("{day} {clock}") };
+/// One piece of evidence without its time.
+fn what_happened(event: &Evidence, incident: &Incident, step_chars: usize) -> String {
     let host = event.host_id.as_deref().map_or("-".to_owned(), |host| shown(host, 40));
-    let step = shown(&event.step, 24);
-    let source = shown(&event.source, 12);
+    let (source, step) = (shown(&event.source, 12), shown(&event.step, STEP_CHARS_MAX));
     let what = format!("{} {}", shown(&event.kind, 40), fields(event, incident));
-    format!("{} {source:<8} {host:<28} {step:<step_chars$}  {}", paint.dim(&time), what.trim_end())
+    format!("{source:<8} {host:<28} {step:<step_chars$}  {}", what.trim_end())
 }
 
-/// The fields that tell most: those which the rule's author wants shown come first in `why`; what the key says already
-/// is left out.
+/// The fields that tell most: those which the rule's author wants shown come first in `why`. What the key says already is
+/// left out unless it is all there is, and so is what another field says too.
 fn fields(event: &Evidence, incident: &Incident) -> String {
     let in_key = |value: &str| incident.scope.parts.iter().any(|part| part.value.eq_ignore_ascii_case(value));
-    let told = event.why.iter().filter(|named| !named.value.is_empty() && !in_key(&named.value));
-    let told: Vec<String> = told
-        .take(FIELDS_MAX)
-        .map(|named| format!("{}={}", shown(&named.name, 30), short_value(&named.value, VALUE_CHARS_MAX)))
-        .collect();
-    match &event.title {
-        Some(title) if told.is_empty() => shown(title, VALUE_CHARS_MAX),
-        _ => told.join(" "),
+    let mut told: Vec<(&str, &str)> = Vec::new();
+    for named in &event.why {
+        let value = named.value.trim().trim_matches('"');
+        let repeated = told.iter().any(|(_, other)| other.eq_ignore_ascii_case(value));
+        if !value.is_empty() && !repeated && !in_key(value) {
+            told.push((&named.name, value));
+        }
     }
+    if told.is_empty() {
+        match &event.title {
+            Some(title) => return shown(title, VALUE_CHARS_MAX),
+            None => told.extend(event.why.first().map(|named| (named.name.as_str(), named.value.as_str()))),
+        }
+    }
+    let mut line = String::new();
+    for (name, value) in told {
+        let field = format!("{}={}", shown(name, 30), short_value(value, VALUE_CHARS_MAX));
+        if !line.is_empty() && line.chars().count() + field.chars().count() > FIELDS_CHARS_MAX {
+            break;
+        }
+        let gap = if line.is_empty() { "" } else { " " };
+        let _ = write!(line, "{gap}{field}");
+    }
+    line
 }
 
 /// Day and time of day, to the millisecond so that they stand in columns.
