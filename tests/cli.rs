@@ -4,7 +4,7 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use support::nats::NatsServer;
 
@@ -302,7 +302,7 @@ fn completions_and_man_pages_know_every_command() {
 }
 
 #[test]
-fn streams_are_set_up_and_a_command_is_stored_and_incidents_are_followed() {
+fn streams_are_set_up_and_a_command_is_stored() {
     let server = NatsServer::start();
     let url = server.url();
     let on_server = |more: &[&str]| run(&[&["--nats-url", &url, "--color", "never"], more].concat());
@@ -314,33 +314,55 @@ fn streams_are_set_up_and_a_command_is_stored_and_incidents_are_followed() {
     let id = "0123456789abcdef0123456789abcdef";
     let (code, out, err) = on_server(&["incident", "set", id, "closed", "--actor", "anna"]);
     assert_eq!((code, out), (0, format!("stored as EVENTS 1: {id} closed\n")), "{err}");
+}
 
-    // What a worker would publish, twice: for the tenant that is asked for, and for another one.
+/// A backtest's first incident, as a worker would publish it.
+fn an_incident() -> String {
     let (_, messages, _) = run(&["backtest", "--rules", "rules", EVENTS]);
-    let published = messages.lines().next().expect("an incident").to_owned();
+    messages.lines().next().expect("an incident").to_owned()
+}
+
+fn publish(url: &str, subject: &str, body: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let client = async_nats::connect(&url).await.expect("connected");
-        let bus = async_nats::jetstream::new(client);
-        for subject in ["incidents.other.high.drop_and_run", "incidents.default.high.drop_and_run"] {
-            let stored = bus.publish(subject, published.clone().into()).await.expect("sent");
-            stored.await.expect("stored");
-        }
+        let bus = async_nats::jetstream::new(async_nats::connect(url).await.expect("connected"));
+        let sent = bus.publish(subject.to_owned(), body.to_owned().into()).await.expect("sent");
+        sent.await.expect("stored");
     });
+}
+
+#[test]
+fn tail_follows_what_is_asked_for_across_a_restart_of_the_server() {
+    let mut server = NatsServer::start();
+    let url = server.url();
+    assert_eq!(run(&["--nats-url", &url, "stream", "setup"]).0, 0);
+    let incident = an_incident();
+    publish(&url, "incidents.other.medium.password_spray", &incident);
+    publish(&url, "incidents.default.medium.password_spray", &incident);
+    let arguments = ["tail", "--since", "all", "--tenant", "default", "--format", "json", "--nats-url", &url];
     let mut tail =
-        sightline(&["--nats-url", &url, "tail", "--since", "all", "--tenant", "default", "--format", "json"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it runs");
+        sightline(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
     let mut lines = BufReader::new(tail.stdout.take().expect("a pipe"));
     let mut line = String::new();
     lines.read_line(&mut line).expect("a line");
-    assert_eq!(line.trim_end(), published);
-    tail.kill().expect("our own child");
-    tail.wait().expect("it ends");
+    assert_eq!(line.trim_end(), incident);
+    server.restart();
+    let later = incident.replace("\"version\":1", "\"version\":2");
+    publish(&url, "incidents.default.medium.password_spray", &later);
+    line.clear();
+    lines.read_line(&mut line).expect("a line");
+    assert_eq!(line.trim_end(), later, "the next one, not the first again");
+    interrupt(&tail);
+    assert_eq!(tail.wait().expect("it ends").code(), Some(0));
     let mut rest = String::new();
     lines.read_to_string(&mut rest).expect("the rest");
     assert_eq!(rest, "", "the other tenant's is not shown");
+}
+
+/// As Ctrl-C does.
+fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("our own child");
 }
 
 /// The replayer is another crate's program: there only where the whole workspace was built.
@@ -366,6 +388,26 @@ fn the_demo_finds_what_is_there_and_leaves_nothing_behind() {
     assert!(out.contains(" CRITICAL  drop_run_dump  host_id=mkt01.pandalab.com\n"), "{out}");
     let left: Vec<_> = std::fs::read_dir(dir.path()).expect("the folder").collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn an_interrupted_demo_ends_what_it_started() {
+    if replayer().is_none() {
+        return;
+    }
+    let dir = folder();
+    let mut command = sightline(&["demo"]);
+    command.env("NATS_SERVER_BIN", support::nats::binary()).env("TMPDIR", dir.path()).stdout(Stdio::null());
+    let mut demo = command.stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut words = BufReader::new(demo.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    words.read_line(&mut line).expect("a line");
+    let address = line.rsplit("nats://").next().expect("an address").trim().to_owned();
+    assert!(std::net::TcpStream::connect(&address).is_ok(), "{line}");
+    interrupt(&demo);
+    assert_eq!(demo.wait().expect("it ends").code(), Some(1));
+    assert!(std::net::TcpStream::connect(&address).is_err(), "the server is still there");
+    assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use sightline_schemas::incident::Evidence;
-use sightline_schemas::{Change, EventTime, Incident, IncidentMessage};
+use sightline_schemas::{Change, EventTime, Incident, IncidentMessage, Resolution};
 
 use crate::cli::cell::{short_value, shown};
 use crate::cli::paint::Paint;
@@ -65,7 +65,9 @@ pub fn line(message: &IncidentMessage, paint: Paint) -> String {
             let reason =
                 change.reason.as_deref().map_or(String::new(), |reason| format!(": {}", shown(reason, 80)));
             let actor = shown(&change.actor, 30);
-            format!("{} -> {} by {actor}{reason}", change.from.as_str(), change.to.as_str())
+            let how =
+                incident.resolution.map_or(String::new(), |resolution| format!(" ({})", word(resolution)));
+            format!("{} -> {}{how} by {actor}{reason}", change.from.as_str(), change.to.as_str())
         }
         (Change::Merged, _) => match incident.merged_into {
             Some(other) => format!("merged into {other}"),
@@ -204,6 +206,88 @@ fn clock(time: EventTime) -> (String, String) {
     }
 }
 
+/// A resolution as messages write it.
+fn word(resolution: Resolution) -> String {
+    serde_json::to_value(resolution)
+        .ok()
+        .and_then(|value| Some(value.as_str()?.to_owned()))
+        .unwrap_or_default()
+}
+
 fn more(count: usize) -> String {
     if count == 0 { String::new() } else { format!(", … {count} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use sightline_schemas::incident::{Named, Scope};
+    use sightline_schemas::{EventId, Position, Severity};
+
+    use super::*;
+
+    fn event(seconds: i64, step: &str, path: &str) -> Evidence {
+        Evidence {
+            id: EventId::from_raw("t", "fim", path.as_bytes()),
+            rule: "r".to_owned(),
+            step: step.to_owned(),
+            occurred_at: EventTime::from_micros(seconds * 1_000_000),
+            position: Position::new(1, 0),
+            source: "fim".to_owned(),
+            kind: "file_change".to_owned(),
+            host_id: Some("web-01".to_owned()),
+            user: None,
+            severity: Severity::Info,
+            title: None,
+            why: vec![Named { name: "path".to_owned(), value: path.to_owned() }],
+        }
+    }
+
+    fn incident(events: Vec<Evidence>) -> Incident {
+        serde_json::from_value(serde_json::json!({
+            "id": "00".repeat(16), "version": 1, "tenant": "t", "rule": {"id": "r", "version": "1"},
+            "title": "T", "description": "", "severity": "high", "severity_basis": "rule",
+            "scope": Scope::default(), "status": "open", "first_event_at": events[0].occurred_at,
+            "last_event_at": events[events.len() - 1].occurred_at, "opened_at": events[0].occurred_at,
+            "updated_at": events[0].occurred_at, "event_count": events.len(), "events": events,
+            "sources": ["fim"], "hosts": ["web-01"], "users": [], "tags": [], "suppressed_count": 0,
+            "reopen_count": 0, "explain": [],
+        }))
+        .expect("an incident")
+    }
+
+    fn check(events: Vec<Evidence>, lines: &[&str]) {
+        let told = whole(&incident(events), Paint(false));
+        let evidence: Vec<&str> = told.lines().skip(3).map(|line| line.trim_start().trim_end()).collect();
+        assert_eq!(evidence, lines, "{told}");
+    }
+
+    #[test]
+    fn evidence_stands_in_time_order_and_what_is_alike_on_one_line() {
+        check(
+            vec![event(5, "b", "/z"), event(1, "a", "/x"), event(2, "a", "/x")],
+            &[
+                "00:00:01.000 fim      web-01                       a  file_change path=/x  (2 times until 00:00:02.000)",
+                "00:00:05.000 fim      web-01                       b  file_change path=/z",
+            ],
+        );
+    }
+
+    #[test]
+    fn of_a_long_row_the_middle_is_left_out() {
+        let row = (0..9).map(|at| event(at, "a", &format!("/{at}"))).collect();
+        check(
+            row,
+            &[
+                "00:00:00.000 fim      web-01                       a  file_change path=/0",
+                "… 7 more",
+                "00:00:08.000 fim      web-01                       a  file_change path=/8",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_event_cannot_write_to_the_terminal() {
+        let told = whole(&incident(vec![event(0, "a", "/\x1b[2J\nok: nothing to see")]), Paint(false));
+        assert!(!told.contains('\x1b') && !told.contains("\nok:"), "{told}");
+    }
 }
