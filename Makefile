@@ -8,7 +8,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 # Words for `sightline demo`, such as `make demo DEMO=--keep`.
 DEMO ?=
 
-.PHONY: help demo test check
+.PHONY: help demo test check cargo
 
 help:
 	@echo 'make demo   replay two recorded intrusions through a real NATS server, and check every firing'
@@ -16,13 +16,13 @@ help:
 	@echo 'make check  formatting and lints'
 
 # The dev profile: the demo itself takes about three seconds with it, and `make test` uses the same build.
-demo:
+demo: cargo
 	@server=$$(sh deploy/nats-server.sh) && \
 	$(CARGO) build --locked --workspace --bins && \
 	NATS_SERVER_BIN="$$server" "$(TARGET)/debug/sightline" demo $(DEMO)
 
 # The programs first: a test runs the demo, which needs those of all crates.
-test:
+test: cargo
 	@server=$$(sh deploy/nats-server.sh) && export NATS_SERVER_BIN="$$server" && \
 	$(CARGO) build --locked --workspace --bins && \
 	if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -31,6 +31,10 @@ test:
 		$(CARGO) test --locked --workspace; \
 	fi
 
-check:
+check: cargo
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+cargo:
+	@command -v $(CARGO) >/dev/null || \
+	{ echo 'There is no cargo: install Rust 1.95 or newer, from https://rustup.rs or your distribution.' >&2; exit 1; }
