@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::nats::NatsServer;
 
 const TRUTH: &str = "tests/data/demo_truth.json";
@@ -352,17 +353,15 @@ fn tail_follows_what_is_asked_for_across_a_restart_of_the_server() {
     line.clear();
     lines.read_line(&mut line).expect("a line");
     assert_eq!(line.trim_end(), later, "the next one, not the first again");
-    interrupt(&tail);
+    send(&tail, Signal::INT);
     assert_eq!(tail.wait().expect("it ends").code(), Some(0));
     let mut rest = String::new();
     lines.read_to_string(&mut rest).expect("the rest");
     assert_eq!(rest, "", "the other tenant's is not shown");
 }
 
-/// As Ctrl-C does.
-fn interrupt(child: &Child) {
-    let pid = rustix::process::Pid::from_child(child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("our own child");
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("our own child");
 }
 
 /// The replayer is another crate's program: there only where the whole workspace was built.
@@ -392,9 +391,13 @@ fn the_demo_finds_what_is_there_and_leaves_nothing_behind() {
 
 #[test]
 fn an_interrupted_demo_ends_what_it_started() {
-    if replayer().is_none() {
-        return;
+    // Ctrl-C, and the terminal closed.
+    for signal in [Signal::INT, Signal::HUP] {
+        interrupted_demo(signal);
     }
+}
+
+fn interrupted_demo(signal: Signal) {
     let dir = folder();
     let mut command = sightline(&["demo"]);
     command.env("NATS_SERVER_BIN", support::nats::binary()).env("TMPDIR", dir.path()).stdout(Stdio::null());
@@ -404,7 +407,7 @@ fn an_interrupted_demo_ends_what_it_started() {
     words.read_line(&mut line).expect("a line");
     let address = line.rsplit("nats://").next().expect("an address").trim().to_owned();
     assert!(std::net::TcpStream::connect(&address).is_ok(), "{line}");
-    interrupt(&demo);
+    send(&demo, signal);
     assert_eq!(demo.wait().expect("it ends").code(), Some(1));
     assert!(std::net::TcpStream::connect(&address).is_err(), "the server is still there");
     assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 0);
