@@ -116,9 +116,12 @@ impl EventId {
         EventId(digest("sightline event by raw bytes v1", &[tenant.as_bytes(), source.as_bytes(), raw]))
     }
 
-    /// The id of the completion of a rule, which is an event to the rules that build on it.
-    pub fn of_completion(rule: &str, key: &str, completing: EventId) -> Self {
-        EventId(digest("sightline completion v1", &[rule.as_bytes(), key.as_bytes(), &completing.0]))
+    /// The id of the completion of a rule at an instant, which is an event to the rules that build on it. Like that of an
+    /// incident it names the time and not the event that completed the rule.
+    pub fn of_completion(tenant: &str, rule: &str, key: &str, at: EventTime) -> Self {
+        let at = at.as_micros().to_le_bytes();
+        let parts = [tenant.as_bytes(), rule.as_bytes(), key.as_bytes(), &at];
+        EventId(digest("sightline completion v1", &parts))
     }
 
     /// The id of this event, from its key or from its bytes.

@@ -1,9 +1,15 @@
-//! Rule files, from disk to a rules message.
+//! Rule files, from disk to checked rules.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use sightline_schemas::control::RuleFile;
+use sightline_core::rule::check::Checked;
+use sightline_core::rule::{Diagnostic, Source, check};
+use sightline_schemas::control::{EngineSettings, RuleFile};
+
+use crate::cli::exit::CliError;
+use crate::cli::paint::Paint;
+use crate::worker::machine::sources;
 
 /// Reads rule files: files as they are named, folders with all their `.yaml` and `.yml` files, hidden ones left out.
 ///
@@ -44,4 +50,52 @@ fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Rule files and what the checker says of them.
+pub struct Judged {
+    /// The files.
+    pub files: Vec<Source>,
+    /// The rules, or everything that is wrong with them.
+    pub verdict: Result<Checked, Vec<Diagnostic>>,
+}
+
+impl Judged {
+    /// Reads and checks rule files.
+    ///
+    /// # Errors
+    /// When they cannot be read: wrong rules are a verdict.
+    pub fn read(paths: &[PathBuf], settings: &EngineSettings) -> Result<Self, CliError> {
+        let files = read(paths).map_err(|error| CliError::Usage(format!("{error:#}")))?;
+        let files = sources(&files);
+        let verdict = check(&files, settings);
+        Ok(Judged { files, verdict })
+    }
+
+    /// What is wrong or odd, all of it.
+    pub fn problems(&self) -> &[Diagnostic] {
+        match &self.verdict {
+            Ok(checked) => &checked.warnings,
+            Err(problems) => problems,
+        }
+    }
+
+    /// What is wrong or odd, for people.
+    pub fn rendered(&self, paint: Paint) -> String {
+        let rendered: Vec<String> =
+            self.problems().iter().map(|problem| problem.render(&self.files, paint.diagnostics())).collect();
+        rendered.join("\n\n")
+    }
+}
+
+/// Makes sure that the rules can be used.
+///
+/// # Errors
+/// [`CliError::Rules`] with everything that is wrong with them.
+pub fn usable(paths: &[PathBuf], settings: &EngineSettings, paint: Paint) -> Result<Judged, CliError> {
+    let judged = Judged::read(paths, settings)?;
+    match judged.verdict {
+        Ok(_) => Ok(judged),
+        Err(_) => Err(CliError::Rules(judged.rendered(paint))),
+    }
 }

@@ -42,3 +42,9 @@ pub const FORMER_IDS_MAX: usize = 64;
 pub const REGEX_BYTES_MAX: usize = 1 << 20;
 /// How deep `any`, `all` and `not` may nest in a rule.
 pub const CONDITION_DEPTH_MAX: usize = 16;
+/// Bytes of a rule's title: one line.
+pub const TITLE_BYTES_MAX: usize = 512;
+/// Bytes of a rule's description: it goes with every message of an incident.
+pub const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
+/// Tags of a rule: they go with every message of an incident.
+pub const TAGS_MAX: usize = 64;

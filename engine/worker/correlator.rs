@@ -194,12 +194,12 @@ impl Correlator {
         let count = self.partitions.len();
         let mut shares: Vec<Vec<Routed>> = vec![Vec::new(); count];
         let (mut position, mut item) = (Position::default(), 0);
-        for (_, hit) in hits {
+        for (origin, hit) in hits {
             // Commands take the first place of their position.
             item = if hit.position == position { item + 1 } else { 1 };
             position = hit.position;
             let key = StateKey::of(&hit.tenant, &self.rules.unit_of(hit.rule).id, &hit.key);
-            shares[key.partition(count)].push(Routed { item, key, hit });
+            shares[key.partition(count)].push(Routed { item, key, hit, completion: origin.is_some() });
         }
         shares
     }

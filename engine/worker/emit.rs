@@ -31,14 +31,32 @@ impl Ordinals {
     }
 }
 
-/// The message of an incident.
+/// Most bytes of an incident message: below the server's usual limit of 1 MiB, with room for headers.
+pub const INCIDENT_BYTES_MAX: usize = 768 << 10;
+
+/// The message of an incident. Where it would be too large, it lists less: evidence from the middle goes first, then the
+/// counted values. The counts stay.
 pub fn incident(place: OutputPlace, message: &IncidentMessage) -> Output {
+    let mut body = json(message);
+    if body.len() > INCIDENT_BYTES_MAX {
+        let mut shorter = message.clone();
+        while body.len() > INCIDENT_BYTES_MAX && shorter.incident.events.len() > 1 {
+            let kept = shorter.incident.events.len() / 2;
+            let middle = kept.div_ceil(2)..shorter.incident.events.len() - kept / 2;
+            shorter.incident.events.drain(middle);
+            body = json(&shorter);
+        }
+        if body.len() > INCIDENT_BYTES_MAX {
+            shorter.incident.explain.iter_mut().for_each(|step| step.values.clear());
+            body = json(&shorter);
+        }
+    }
     let incident = &message.incident;
     Output {
         place,
         subject: subject::incident(&incident.tenant, incident.severity, &incident.rule.id),
         headers: vec![(HEADER_CONTENT_TYPE, "application/json".to_owned())],
-        body: json(message),
+        body,
     }
 }
 
@@ -64,4 +82,31 @@ pub fn coverage_gap(first_missing: u64, last_missing: u64, reason: &str) -> Outp
 
 fn json(value: &impl serde::Serialize) -> Bytes {
     Bytes::from(serde_json::to_vec(value).expect("messages are plain data"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest message that a rule can bring about: every list full, every value as long as it may be.
+    #[test]
+    fn no_incident_is_too_large_for_the_server() {
+        let text = std::fs::read_to_string("schemas/golden/incident_opened.json");
+        let text = text.expect("the golden message of an incident");
+        let mut message: IncidentMessage = serde_json::from_str(&text).expect("an incident message");
+        let long = "x".repeat(256);
+        let mut evidence = message.incident.events[0].clone();
+        evidence.why =
+            vec![sightline_schemas::incident::Named { name: long.clone(), value: long.clone() }; 16];
+        let mut explain = message.incident.explain[0].clone();
+        explain.values = vec![long; 64];
+        message.incident.events = vec![evidence; 32 * 24];
+        message.incident.explain = vec![explain; 32];
+        let events = message.incident.events.len();
+        let output = incident(OutputPlace::default(), &message);
+        assert!(output.body.len() <= INCIDENT_BYTES_MAX);
+        let said: IncidentMessage = serde_json::from_slice(&output.body).expect("an incident message");
+        assert!(said.incident.events.len() < events);
+        assert_eq!(said.incident.event_count, message.incident.event_count);
+    }
 }

@@ -13,5 +13,4 @@ pub mod machine;
 pub mod partition;
 pub mod report;
 pub mod run;
-pub mod service;
 pub mod start;

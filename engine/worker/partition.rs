@@ -47,6 +47,9 @@ pub struct Routed {
     pub key: StateKey,
     /// The hit.
     pub hit: Hit,
+    /// Whether it is the completion of a rule and not an event. Rules complete more than once in an instant, which is
+    /// nothing to count.
+    pub completion: bool,
 }
 
 /// A command and its place.
@@ -217,7 +220,9 @@ impl Pass<'_> {
             mark(live, routed.key, &mut self.partition.dirty);
             (verdict, before, live.state.due())
         });
-        self.brought.verdicts.push((hit.position, hit.rule, verdict));
+        if !routed.completion || matches!(verdict, Verdict::Taken { .. }) {
+            self.brought.verdicts.push((hit.position, hit.rule, verdict));
+        }
         self.settle(routed.key, due_before, due_after, hit.position, Phase::Message, routed.item, effects);
     }
 

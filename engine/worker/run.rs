@@ -9,10 +9,10 @@ use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENC
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
-use crate::api::{NotReady, Readiness};
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
 use crate::state::CheckpointStore;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{NotReady, Readiness};
 use crate::worker::checkpoint::{Checkpointer, Written};
 use crate::worker::inspect::Status;
 use crate::worker::machine::Machine;
@@ -70,6 +70,7 @@ pub struct Worker<E, O, D> {
     readiness: Readiness,
     status: Status,
     target_seq: u64,
+    rules_announced: bool,
     last_seq: u64,
     lag_asked: Instant,
     last_message: Instant,
@@ -80,6 +81,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     ///
     /// # Errors
     /// When the bus does not answer, another worker uses the store, or the disk fails.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a worker, each of its own type")]
     pub async fn begin(
         mut events: E,
         mut incidents: O,
@@ -110,6 +112,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             readiness,
             status,
             target_seq: begun.target_seq,
+            rules_announced: false,
             last_seq: begun.target_seq,
             lag_asked: Instant::now(),
             last_message: Instant::now(),
@@ -130,6 +133,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         let newest = self.events.last_on(CONTROL_RULES).await?;
         let newest = newest.and_then(|message| intake::read_rules(&message).ok());
         if newest.as_ref() == Some(rules) {
+            self.rules_announced = true;
             return Ok(false);
         }
         let json = serde_json::to_vec(rules).expect("rules are plain data");
@@ -140,8 +144,9 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             (HEADER_CONTENT_ENCODING, "zstd".to_owned()),
         ];
         let seq = self.events.append(CONTROL_RULES, &headers, Bytes::from(body)).await?;
-        // Not ready before they are in force.
+        // Not ready before they are in force: whoever waits for that may rely on them.
         self.target_seq = self.target_seq.max(seq);
+        self.rules_announced = true;
         self.readiness.set(NotReady::Recovering);
         tracing::info!(seq, files = rules.files.len(), "rules announced");
         Ok(true)
@@ -340,7 +345,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// Tells whoever asks how far the worker is.
     fn note_progress(&mut self) {
         let position = self.machine.position();
-        if position >= self.target_seq {
+        if position >= self.target_seq && self.rules_announced {
             self.readiness.clear(NotReady::Recovering);
         }
         if self.silent.is_some_and(|silent| silent.position.seq < position) {

@@ -111,7 +111,8 @@ pub async fn begin(
             (machine.map_err(WorkerError::Rules)?, 0)
         }
     };
-    events.seek(machine.position() + 1).await?;
+    // Behind a gap, which is reported below and must not be met again.
+    events.seek(from_seq.max(machine.position() + 1)).await?;
     let gap = decision.gap.map(|gap| {
         tracing::error!(first = gap.first, last = gap.last, "input messages are gone that were never seen");
         (gap.last - gap.first + 1, emit::coverage_gap(gap.first, gap.last, "no longer in the log at start"))

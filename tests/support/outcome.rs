@@ -50,7 +50,8 @@ impl Summary {
 
 /// Reads the bodies that went to the incident log.
 pub fn messages(outputs: &[Output]) -> Vec<IncidentMessage> {
-    let read = |output: &Output| serde_json::from_slice(&output.body).expect("an incident message reads back");
+    let read =
+        |output: &Output| serde_json::from_slice(&output.body).expect("an incident message reads back");
     outputs.iter().map(read).collect()
 }
 
@@ -83,7 +84,9 @@ pub fn broken_promises(messages: &[IncidentMessage]) -> Vec<String> {
         };
         let before = versions.insert(incident.id, (incident.version, message.change));
         match before {
-            None if incident.version != 1 || message.change != Change::Opened => complain("does not open at version 1"),
+            None if incident.version != 1 || message.change != Change::Opened => {
+                complain("does not open at version 1")
+            }
             Some((version, _)) if incident.version != version + 1 => complain("version does not follow"),
             Some((_, Change::Merged)) => complain("said again after it merged"),
             Some(_) if message.change == Change::Opened => complain("opened twice"),
@@ -96,11 +99,13 @@ pub fn broken_promises(messages: &[IncidentMessage]) -> Vec<String> {
             complain("names itself");
         }
         let explained: u64 = incident.explain.iter().map(|step| step.events).sum();
-        if incident.events.is_empty() || incident.rule.version.len() != 16 || explained < incident.event_count {
+        if incident.events.is_empty() || incident.rule.version.len() != 16 || explained < incident.event_count
+        {
             complain("does not explain itself");
         }
         let times = incident.events.iter().map(|evidence| evidence.occurred_at);
-        if times.clone().min() != Some(incident.first_event_at) || times.max() != Some(incident.last_event_at) {
+        if times.clone().min() != Some(incident.first_event_at) || times.max() != Some(incident.last_event_at)
+        {
             complain("its evidence does not span its times");
         }
         if incident.status.is_active() != incident.closed_at.is_none() {

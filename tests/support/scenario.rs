@@ -77,7 +77,8 @@ impl<'de> Deserialize<'de> for Input {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Input, A::Error> {
-                Message::deserialize(MapAccessDeserializer::new(map)).map(|message| Input::Message(Box::new(message)))
+                Message::deserialize(MapAccessDeserializer::new(map))
+                    .map(|message| Input::Message(Box::new(message)))
             }
         }
 
@@ -297,10 +298,14 @@ pub fn rules_message(rules: &[String], patches: &[&SettingsPatch]) -> RulesMessa
         true => RuleFile { name: format!("inline-{at}.yaml"), text: rules.clone() },
         false => {
             let path = folder("rules").join(rules);
-            RuleFile { name: rules.clone(), text: std::fs::read_to_string(path).expect("the rule file is there") }
+            RuleFile {
+                name: rules.clone(),
+                text: std::fs::read_to_string(path).expect("the rule file is there"),
+            }
         }
     };
-    let mut settings = EngineSettings { sources: SourceProfiles::with(BTreeMap::new()), ..EngineSettings::default() };
+    let mut settings =
+        EngineSettings { sources: SourceProfiles::with(BTreeMap::new()), ..EngineSettings::default() };
     for patch in patches {
         let put = |place: &mut i64, text: &Option<String>| {
             if let Some(text) = text {

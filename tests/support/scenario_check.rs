@@ -100,7 +100,8 @@ fn altered_letters(log: &[LogMessage], letters: &[Output]) -> Vec<String> {
 fn different(plain: &Run, run: &Run, how: &str) -> Option<String> {
     let first = |a: &[Output], b: &[Output]| -> String {
         let at = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
-        let show = |outputs: &[Output]| outputs.get(at).map(|it| (it.place, it.subject.clone(), it.body.clone()));
+        let show =
+            |outputs: &[Output]| outputs.get(at).map(|it| (it.place, it.subject.clone(), it.body.clone()));
         format!("message {at} of {} and {}\n    {:?}\n    {:?}", a.len(), b.len(), show(a), show(b))
     };
     if plain.incidents != run.incidents {
@@ -113,13 +114,19 @@ fn different(plain: &Run, run: &Run, how: &str) -> Option<String> {
 }
 
 /// Events arrive in other orders, within the stretches between two other messages. Log times stay where they are.
-fn shuffled(rules: &RulesMessage, log: &[LogMessage], is_event: &[bool], said: &[IncidentMessage]) -> Vec<String> {
+fn shuffled(
+    rules: &RulesMessage,
+    log: &[LogMessage],
+    is_event: &[bool],
+    said: &[IncidentMessage],
+) -> Vec<String> {
     let expected = remaining(said);
     let mut wrong = Vec::new();
     for order in orders(is_event) {
         let mut other = log.to_vec();
         for (place, from) in order.iter().enumerate() {
-            other[place] = LogMessage { seq: log[place].seq, received_at: log[place].received_at, ..log[*from].clone() };
+            other[place] =
+                LogMessage { seq: log[place].seq, received_at: log[place].received_at, ..log[*from].clone() };
         }
         let run = batches(rules, &other, 2, 3);
         let messages = messages(&run.incidents);
@@ -169,7 +176,7 @@ fn orders(is_event: &[bool]) -> BTreeSet<Vec<usize>> {
 /// Compares what came out with what a scenario expects.
 struct Expectation<'e> {
     base: EventTime,
-    names: &'e BTreeMap<String, EventId>,
+    names: &'e BTreeMap<String, (EventId, EventTime)>,
     said: &'e [IncidentMessage],
     wrong: Vec<String>,
 }
@@ -200,7 +207,12 @@ impl Expectation<'_> {
 
     fn dead_letters(&mut self, expect: &Expect, letters: &[Output]) {
         let header = |letter: &Output, name: &str| -> String {
-            letter.headers.iter().find(|(known, _)| *known == name).map(|(_, it)| it.clone()).unwrap_or_default()
+            letter
+                .headers
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, it)| it.clone())
+                .unwrap_or_default()
         };
         if letters.len() != expect.dead_letters.len() {
             let details: Vec<String> = letters.iter().map(|letter| header(letter, HEADER_DETAIL)).collect();
@@ -225,7 +237,8 @@ impl Expectation<'_> {
         let said = self.said;
         let mut found: Vec<&IncidentMessage> =
             latest(said).into_values().filter(|message| message.change != Change::Merged).collect();
-        let told = |message: &IncidentMessage| said.iter().position(|it| it.incident.id == message.incident.id);
+        let told =
+            |message: &IncidentMessage| said.iter().position(|it| it.incident.id == message.incident.id);
         found.sort_by_key(|message| (message.incident.first_event_at, told(message)));
         let name = |message: &IncidentMessage| {
             let incident = &message.incident;
@@ -246,7 +259,8 @@ impl Expectation<'_> {
         }
         for message in found {
             let what = name(message);
-            self.wrong.push(format!("an incident that nobody expects: {what:?}, {:?}", message.incident.explain));
+            self.wrong
+                .push(format!("an incident that nobody expects: {what:?}, {:?}", message.incident.explain));
         }
         for (message, wanted) in pairs.iter().zip(expected) {
             self.incident(message, wanted, &pairs);
@@ -299,40 +313,54 @@ impl Expectation<'_> {
             }
             let expected: BTreeMap<String, BTreeSet<String>> = expected
                 .iter()
-                .map(|(step, names)| (step.clone(), names.iter().map(|name| self.name(self.id(name))).collect()))
+                .map(|(step, names)| {
+                    (step.clone(), names.iter().map(|name| self.name(self.id(name))).collect())
+                })
                 .collect();
             self.same(what, &found, Some(&expected));
         }
         for (name, fields) in wanted.why.iter().flatten() {
             let id = self.id(name);
             for (field, value) in fields {
-                let found = events.iter().filter(|evidence| evidence.id == id).flat_map(|evidence| &evidence.why);
-                let found = found.filter(|named| named.name == *field).map(|named| named.value.clone()).next();
+                let found =
+                    events.iter().filter(|evidence| evidence.id == id).flat_map(|evidence| &evidence.why);
+                let found =
+                    found.filter(|named| named.name == *field).map(|named| named.value.clone()).next();
                 self.same(&format!("{what} {name}.{field}"), &found, Some(&Some(value.clone())));
             }
         }
         for (name, severity) in wanted.evidence_severity.iter().flatten() {
             let id = self.id(name);
-            let found = events.iter().find(|evidence| evidence.id == id).map(|it| it.severity.as_str().to_owned());
+            let found =
+                events.iter().find(|evidence| evidence.id == id).map(|it| it.severity.as_str().to_owned());
             self.same(&format!("{what} {name} severity"), &found, Some(&Some(severity.clone())));
         }
     }
 
-    /// The id of an event of the scenario, or of a completion: `rule:RULE/KEY@EVENT`.
+    /// The id of an event of the scenario, or of a completion at the time of one: `rule:RULE/KEY@EVENT`.
     fn id(&self, name: &str) -> EventId {
         if let Some((place, event)) = name.strip_prefix("rule:").and_then(|rest| rest.rsplit_once('@')) {
             let (rule, key) = place.split_once('/').expect("a completion is written rule:RULE/KEY@EVENT");
-            return EventId::of_completion(rule, &key.replace(" | ", "\u{1f}"), self.id(event));
+            return EventId::of_completion(
+                "default",
+                rule,
+                &key.replace(" | ", "\u{1f}"),
+                self.known(event).1,
+            );
         }
+        self.known(name).0
+    }
+
+    fn known(&self, name: &str) -> (EventId, EventTime) {
         match self.names.get(name) {
-            Some(id) => *id,
+            Some(known) => *known,
             None => panic!("no event of the scenario is called {name}"),
         }
     }
 
     /// The name of an event, or its id where it is none of the scenario's own.
     fn name(&self, id: EventId) -> String {
-        let known = self.names.iter().find(|(_, known)| **known == id);
+        let known = self.names.iter().find(|(_, known)| known.0 == id);
         known.map_or_else(|| id.to_string(), |(name, _)| name.clone())
     }
 }

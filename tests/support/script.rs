@@ -26,7 +26,7 @@ pub struct Script {
     clock: EventTime,
     next_seq: u64,
     /// The id of each event, by the name that the scenario gives it.
-    pub names: BTreeMap<String, EventId>,
+    pub names: BTreeMap<String, (EventId, EventTime)>,
     /// Which messages are nothing but events.
     pub is_event: Vec<bool>,
 }
@@ -149,7 +149,14 @@ impl Script {
         }
     }
 
-    fn one(&mut self, part: &Message, name: &str, mut event: Map<String, Value>, later: i64, form: Form) -> Written {
+    fn one(
+        &mut self,
+        part: &Message,
+        name: &str,
+        mut event: Map<String, Value>,
+        later: i64,
+        form: Form,
+    ) -> Written {
         let mut newest = None;
         for place in TIMES {
             let Some(Value::String(text)) = event.get_mut(place) else { continue };
@@ -168,10 +175,10 @@ impl Script {
         let owner = EventSubject { tenant: tenant.clone(), source: source.clone() };
         let named = wire::decode(&body, form).and_then(|tree| {
             let profiles = SourceProfiles::with(BTreeMap::new());
-            to_event(tree, &body, &owner, self.clock, &profiles).map(|event| event.id)
+            to_event(tree, &body, &owner, self.clock, &profiles).map(|event| (event.id, event.occurred_at))
         });
-        if let Ok(id) = named {
-            self.names.insert(name.to_owned(), id);
+        if let Ok(known) = named {
+            self.names.insert(name.to_owned(), known);
         }
         let subject = part.subject.clone().unwrap_or_else(|| subject(&tenant, &source));
         Written { subject, body, at: newest }
@@ -254,7 +261,8 @@ fn raw_body(message: &Message) -> Vec<u8> {
             digits.chunks(2).map(byte).collect()
         }
         (None, None, Some(build)) => {
-            let parts: Vec<String> = (0..build.times).map(|n| build.part.replace("{n}", &n.to_string())).collect();
+            let parts: Vec<String> =
+                (0..build.times).map(|n| build.part.replace("{n}", &n.to_string())).collect();
             format!("{}{}{}", build.head, parts.join(&build.between), build.tail).into_bytes()
         }
         _ => panic!("a message is one of send, frame, status, tick, rules, text, hex and build"),

@@ -3,7 +3,7 @@
 //! [`connect`] makes the one connection, and remembers what the server complained about last. [`streams`] creates the
 //! streams or brings them to the wanted shape. [`event_log`] reads the input log with a pull loop of its own;
 //! [`output_log`] writes an output log, each message on the condition that the one before it is the last one there.
-//! Nothing here needs more than nats-server 2.9.
+//! [`incident_feed`] follows the incidents for people. Nothing here needs more than nats-server 2.9.
 //!
 //! What an account needs: to read, `$JS.API.STREAM.INFO.<s>`, `$JS.API.STREAM.MSG.GET.<s>`,
 //! `$JS.API.CONSUMER.CREATE.<s>.>` and `$JS.API.CONSUMER.MSG.NEXT.<s>.>`; to write, `$JS.API.STREAM.INFO.<s>`,
@@ -12,6 +12,7 @@
 
 pub mod connect;
 pub mod event_log;
+pub mod incident_feed;
 pub mod output_log;
 pub mod streams;
 
@@ -21,5 +22,6 @@ mod reply;
 
 pub use connect::{ConnectSettings, Connection, FirstConnect, connect};
 pub use event_log::JetStreamEvents;
+pub use incident_feed::{FeedStart, IncidentFeed};
 pub use output_log::{InFlight, JetStreamOutputs};
 pub use streams::{Shrink, StreamSettings, setup};

@@ -57,13 +57,25 @@ pub(super) struct Puller {
 impl Puller {
     /// Starts to read `stream` at `seq`.
     pub(super) async fn start(connection: &Connection, stream: &str, seq: u64) -> Result<Self, BusError> {
-        const WHAT: &str = "create a consumer of the input log";
+        let from = DeliverPolicy::ByStartSequence { start_sequence: seq };
+        Puller::start_on(connection, stream, from, "").await
+    }
+
+    /// Starts to read what `stream` holds on subjects like `filter`; an empty one is all of them.
+    pub(super) async fn start_on(
+        connection: &Connection,
+        stream: &str,
+        from: DeliverPolicy,
+        filter: &str,
+    ) -> Result<Self, BusError> {
+        const WHAT: &str = "create a consumer";
         // Before the request: a reconnect in between is then seen as one.
         let mut connects = connection.connects();
         connects.mark_unchanged();
         let config = pull::Config {
             description: Some("sightline: reads in order, keeps its own place".to_owned()),
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: seq },
+            deliver_policy: from,
+            filter_subject: filter.to_owned(),
             // The place is ours to keep: with acknowledgements a second worker could move it.
             ack_policy: AckPolicy::None,
             replay_policy: ReplayPolicy::Instant,

@@ -8,6 +8,7 @@ use sightline_schemas::{
 };
 
 use crate::correlate::evidence::{Listed, StepEvidence};
+use crate::key::Normal;
 use crate::limits::FORMER_IDS_MAX;
 use crate::pattern::{Stamp, TrackHit};
 use crate::rule::{Need, Rule, RuleSet, Step, Unit};
@@ -134,8 +135,8 @@ impl IncidentState {
         if let Some(host) = &hit.brief.host_id {
             self.hosts.add(host);
         }
-        if let Some(user) = &hit.brief.user {
-            self.users.add(user);
+        if let Some(user) = hit.brief.user.as_deref().and_then(|user| Normal::User.apply(user)) {
+            self.users.add(&user);
         }
     }
 
@@ -152,7 +153,11 @@ impl IncidentState {
 
     /// The place in its unit of the rule that its first moment is of; `None` where that rule is gone.
     pub fn member(&self, unit: &Unit, rules: &RuleSet) -> Option<u8> {
-        let rule = unit.rules.iter().map(|rule| rules.rule(*rule)).find(|rule| rule.reference.id == self.head.rule.id);
+        let rule = unit
+            .rules
+            .iter()
+            .map(|rule| rules.rule(*rule))
+            .find(|rule| rule.reference.id == self.head.rule.id);
         rule.map(|rule| rule.member)
     }
 
@@ -272,7 +277,7 @@ impl IncidentState {
 
     fn snapshot(&self, log_time: EventTime) -> Incident {
         let mut events: Vec<_> = self.steps.iter().flat_map(StepEvidence::shown).collect();
-        events.sort_by(|(a, _), (b, _)| a.cmp(b));
+        events.sort_by_key(|(a, _)| *a);
         let head = &*self.head;
         Incident {
             id: self.id,

@@ -182,7 +182,12 @@ impl KeyState {
             at: found.moment.at,
             // A late hit can complete a window that ends with a suspect one; what is no suspect moved the clock.
             suspect: hit.suspect || found.moment.at > self.newest.max(hit.at),
-            event: EventId::of_completion(&rule.reference.id, &self.key.canonical(), found.moment.event),
+            event: EventId::of_completion(
+                &self.tenant,
+                &rule.reference.id,
+                &self.key.canonical(),
+                found.moment.at,
+            ),
             position: now.position,
             brief: Arc::clone(brief),
         }

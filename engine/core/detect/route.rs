@@ -133,12 +133,13 @@ fn brief(step: &Step, event: &Event<'_>) -> Brief {
         Some(Named { name: field.name().to_owned(), value: shorten(value) })
     });
     Brief {
-        source: event.source.as_ref().into(),
-        kind: event.kind.as_ref().into(),
-        host_id: event.host_id.as_deref().map(Box::from),
-        user: event.user.as_deref().map(Box::from),
+        source: short(&event.source),
+        kind: short(&event.kind),
+        host_id: event.host_id.as_deref().map(short),
+        // Many sensors have the user in their payload.
+        user: event.user.as_deref().or_else(|| event.fields.get("user")?.as_str()).map(short),
         severity: event.severity,
-        title: event.title.as_deref().map(|title| shorten(title.to_owned()).into()),
+        title: event.title.as_deref().map(short),
         fields: shown.collect(),
     }
 }
@@ -167,6 +168,10 @@ fn completion_brief<'c>(
         title: Some(upstream.title.as_str().into()),
         fields,
     }
+}
+
+fn short(text: &str) -> Box<str> {
+    shorten(text.to_owned()).into()
 }
 
 fn shorten(mut text: String) -> String {

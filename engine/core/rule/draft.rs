@@ -8,7 +8,10 @@ use sightline_schemas::incident::SeverityBasis;
 
 use crate::field::Field;
 use crate::key::Normal;
-use crate::limits::{KEY_PARTS_MAX, STEPS_MAX, WINDOW_DEFAULT_MICROS, WINDOW_MAX_MICROS, WINDOW_MIN_MICROS};
+use crate::limits::{
+    DESCRIPTION_BYTES_MAX, KEY_PARTS_MAX, STEPS_MAX, TAGS_MAX, TITLE_BYTES_MAX, WINDOW_DEFAULT_MICROS,
+    WINDOW_MAX_MICROS, WINDOW_MIN_MICROS,
+};
 use crate::predicate::Condition;
 use crate::rule::diagnostic::{Diagnostic, Level, nearest};
 use crate::rule::draft_step::step;
@@ -318,7 +321,12 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
         None => Some(At { value: vec![part("host_id")], span: node.span.clone() }),
         Some(by) => key_parts(by, problems).map(|value| At { value, span: by.span.clone() }),
     };
+    bounded(get("title"), title.as_deref(), TITLE_BYTES_MAX, problems);
+    bounded(get("description"), Some(&description), DESCRIPTION_BYTES_MAX, problems);
     let tags = get("tags").map(|node| problems.texts(node, "tags")).unwrap_or_default();
+    if tags.len() > TAGS_MAX {
+        problems.error(&node.span, format!("{} tags", tags.len()), format!("at most {TAGS_MAX}"), None);
+    }
     let steps = steps(get("steps"), node, problems);
     let id = id?;
     Some(Draft {
@@ -339,6 +347,16 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
         whole: node.canonical(&[]),
         meaning: node.canonical(&PRESENTATION_KEYS),
     })
+}
+
+/// What goes with every message must not be too long.
+fn bounded(node: Option<&Node>, text: Option<&str>, most: usize, problems: &mut Problems<'_>) {
+    if let (Some(node), Some(text)) = (node, text)
+        && text.len() > most
+    {
+        let message = format!("a text of {} bytes", text.len());
+        problems.error(&node.span, message, format!("at most {most}: it goes with every message"), None);
+    }
 }
 
 fn id(node: &Node, problems: &mut Problems<'_>) -> Option<At<String>> {

@@ -120,12 +120,22 @@ pub struct Malformed {
 /// When it is no YAML, names a key twice in one map, or expands beyond all measure.
 pub fn read(text: &str) -> Result<Node, Malformed> {
     serde_saphyr::from_str::<Raw>(text).map(Raw::into_node).map_err(|error| {
-        let at = error.location().and_then(|location| location.span().byte_offset()).unwrap_or(0) as usize;
+        let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+        let at = offset(text, place.0, place.1);
         // The first line says it; the rest is an excerpt, which we draw ourselves.
         let message = error.without_snippet().to_string();
         let message = message.lines().next().unwrap_or_default().to_owned();
         Malformed { message, span: at..at + 1 }
     })
+}
+
+/// The byte at a line and column, both counted from 1, the column in characters.
+fn offset(text: &str, line: u64, column: u64) -> usize {
+    let lines = text.split_inclusive('\n').take(usize::try_from(line).unwrap_or(1).saturating_sub(1));
+    let start: usize = lines.map(str::len).sum();
+    let rest = &text[start..];
+    let column = usize::try_from(column).unwrap_or(1).saturating_sub(1);
+    start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
 }
 
 struct Raw(Spanned<Kind>);

@@ -1,4 +1,4 @@
-//! `sightline backtest`: the same engine over a file, with no server at all.
+//! Events from files through the state machine, incidents to whoever listens.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use sightline_schemas::EventTime;
 use sightline_schemas::control::{EngineSettings, RulesMessage};
 
 use crate::bus::file::{self, FileEvents};
-use crate::bus::{BusError, EventLog, LogMessage};
+use crate::bus::{LogMessage, Output};
 use crate::cli::rules;
 use crate::state::table::StateTable;
 use crate::worker::machine::{Applied, Machine};
@@ -64,15 +64,54 @@ impl Summary {
     }
 }
 
+/// Takes what a backtest says.
+pub trait Listener {
+    /// An incident message, in order.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    fn incident(&mut self, output: &Output) -> anyhow::Result<()>;
+
+    /// A line that is no event, and why.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    fn dead_letter(&mut self, line: u64, why: &str) -> anyhow::Result<()>;
+}
+
+/// Writes one incident message a line to the first, and words to the second.
+struct Lines<'w>(&'w mut (dyn Write + Send), &'w mut (dyn Write + Send));
+
+impl Listener for Lines<'_> {
+    fn incident(&mut self, output: &Output) -> anyhow::Result<()> {
+        self.0.write_all(&output.body)?;
+        Ok(self.0.write_all(b"\n")?)
+    }
+
+    fn dead_letter(&mut self, line: u64, why: &str) -> anyhow::Result<()> {
+        Ok(writeln!(self.1, "line {line}: not taken: {why}")?)
+    }
+}
+
 /// Runs the events through the rules, writing one incident message a line to `out` and words to `words`.
 ///
 /// # Errors
-/// When a file cannot be read, the rules cannot be used, or `out` is closed.
+/// As [`follow`], and when `out` is closed.
 pub async fn run(
     backtest: &Backtest,
     out: &mut (dyn Write + Send),
     words: &mut (dyn Write + Send),
 ) -> anyhow::Result<Summary> {
+    let summary = follow(backtest, &mut Lines(out, words)).await?;
+    out.flush()?;
+    Ok(summary)
+}
+
+/// Runs the events through the rules, and tells `listener` what follows.
+///
+/// # Errors
+/// When a file cannot be read, the rules cannot be used, or nobody listens.
+pub async fn follow(backtest: &Backtest, listener: &mut dyn Listener) -> anyhow::Result<Summary> {
     let files = rules::read(&backtest.rules)?;
     let message = RulesMessage { files, settings: backtest.settings.clone() };
     let mut summary = Summary::default();
@@ -81,11 +120,12 @@ pub async fn run(
         .map_err(anyhow::Error::msg)?;
     let mut seq = 0;
     for path in &backtest.events {
-        let reader =
-            file::open(path).map_err(|error| anyhow::anyhow!("cannot read events from {path}: {error}"))?;
+        let reader = file::open(path)
+            .map_err(|error| anyhow::Error::new(error).context(format!("cannot read events from {path}")))?;
         let mut events = FileEvents::new(path, reader);
         loop {
-            let mut batch = next(&mut events, backtest.batch).await?;
+            let mut batch =
+                crate::bus::EventLog::next_batch(&mut events, backtest.batch, Duration::ZERO).await?;
             if batch.is_empty() {
                 break;
             }
@@ -95,19 +135,14 @@ pub async fn run(
                 message.seq = seq;
             }
             summary.lines += batch.len() as u64;
-            write(&machine.apply(&batch), &mut summary, out, words)?;
+            tell(&machine.apply(&batch), &mut summary, listener)?;
         }
     }
     // Whatever was held back is due by now: nothing more will come.
     if let Some(tick) = last_tick(&machine, seq + 1) {
-        write(&machine.apply(&[tick]), &mut summary, out, words)?;
+        tell(&machine.apply(&[tick]), &mut summary, listener)?;
     }
-    out.flush()?;
     Ok(summary)
-}
-
-async fn next(events: &mut FileEvents, most: usize) -> Result<Vec<LogMessage>, BusError> {
-    events.next_batch(most, Duration::ZERO).await
 }
 
 fn last_tick(machine: &Machine, seq: u64) -> Option<LogMessage> {
@@ -123,22 +158,15 @@ fn last_tick(machine: &Machine, seq: u64) -> Option<LogMessage> {
     })
 }
 
-fn write(
-    applied: &Applied,
-    summary: &mut Summary,
-    out: &mut (dyn Write + Send),
-    words: &mut (dyn Write + Send),
-) -> std::io::Result<()> {
+fn tell(applied: &Applied, summary: &mut Summary, listener: &mut dyn Listener) -> anyhow::Result<()> {
     summary.add(applied);
     for output in &applied.incidents {
-        out.write_all(&output.body)?;
-        out.write_all(b"\n")?;
+        listener.incident(output)?;
     }
     for letter in &applied.dead_letters {
         let detail =
             letter.headers.iter().find(|(name, _)| *name == sightline_schemas::subject::HEADER_DETAIL);
-        let detail = detail.map_or("", |(_, detail)| detail);
-        writeln!(words, "line {}: not taken: {detail}", letter.place.position.seq)?;
+        listener.dead_letter(letter.place.position.seq, detail.map_or("", |(_, detail)| detail))?;
     }
     Ok(())
 }

@@ -1,0 +1,161 @@
+//! `sightline state`: what a running worker holds, as it tells over its API.
+
+use std::io::Write;
+
+use anyhow::{Context, anyhow};
+use serde_json::Value;
+
+use crate::cli::exit::{CliError, Exit};
+use crate::cli::paint::Paint;
+use crate::cli::settings::Global;
+use crate::cli::{cell, http};
+
+/// Whom to ask, and how to print it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The worker's API, such as http://127.0.0.1:9464; `api.listen` of the settings if not given
+    #[arg(long, value_name = "URL")]
+    api: Option<String>,
+    /// text: tables; json: as the worker says it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Asks a worker for its state.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
+    let authority = match &args.api {
+        Some(url) => authority(url).map_err(CliError::Usage)?,
+        None => match global.load()?.config.api.listen {
+            Some(listen) => listen.to_string(),
+            None => {
+                return Err(CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned()));
+            }
+        },
+    };
+    let answer = http::get(&authority, "/state").await?;
+    if answer.status != 200 {
+        return Err(anyhow!("http://{authority}/state answers {}", answer.status).into());
+    }
+    let mut out = std::io::stdout();
+    match args.format {
+        Format::Json => {
+            out.write_all(&answer.body)?;
+            out.write_all(b"\n")?;
+        }
+        Format::Text => {
+            let state = serde_json::from_slice(&answer.body)
+                .with_context(|| format!("http://{authority}/state does not tell a state"))?;
+            writeln!(out, "{}", tables(&state, global.colors().stdout))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn authority(url: &str) -> Result<String, String> {
+    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(_) if !rest.contains(['/', ' ', '\r', '\n']) => Ok(rest.to_owned()),
+        _ => Err(format!("{url:?} is no address of an API: expected one such as http://127.0.0.1:9464")),
+    }
+}
+
+/// The state as tables. What the worker does not tell is a dash: it may be of another version.
+fn tables(state: &Value, paint: Paint) -> String {
+    let text = |pointer: &str| shown(state.pointer(pointer));
+    let mut worker = cell::table(&["worker", ""], paint);
+    let reasons = state.pointer("/ready/reasons").and_then(Value::as_array).into_iter().flatten();
+    let reasons: Vec<&str> = reasons.filter_map(Value::as_str).collect();
+    let ready = match state.pointer("/ready/ready").and_then(Value::as_bool) {
+        Some(true) => paint.good("yes"),
+        Some(false) => paint.bad(&format!("no: {}", cell::shown(&reasons.join(", "), 100))),
+        None => "—".to_owned(),
+    };
+    let position = format!("{} of {}", text("/log/position"), text("/log/last_seq"));
+    let memory = match state.pointer("/bytes_estimate").and_then(Value::as_u64) {
+        Some(bytes) => size(bytes),
+        None => "—".to_owned(),
+    };
+    for (name, value) in [
+        ("version", text("/version")),
+        ("ready", ready),
+        ("log", text("/log/id")),
+        ("position", position),
+        ("log time", text("/log/log_time")),
+        ("partitions", text("/partitions")),
+        ("keys", text("/keys")),
+        ("hits", text("/hits")),
+        ("memory", memory),
+        ("checkpoint", checkpoint(state.get("checkpoint"))),
+    ] {
+        worker.add_row([name.to_owned(), value]);
+    }
+    let header = ["rule", "version", "unit", "keys", "hits", "active incidents", "since position"];
+    let mut rules = cell::table(&header, paint);
+    for rule in state.get("rules").and_then(Value::as_array).into_iter().flatten() {
+        let members = ["id", "version", "unit", "keys", "hits", "incidents_active", "since_position"];
+        rules.add_row(members.map(|member| shown(rule.get(member))));
+    }
+    format!("{}\n\n{}", worker.trim_fmt(), rules.trim_fmt())
+}
+
+fn checkpoint(checkpoint: Option<&Value>) -> String {
+    let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.is_object()) else {
+        return "—".to_owned();
+    };
+    let text = |member| shown(checkpoint.get(member));
+    let bytes = checkpoint.get("bytes").and_then(Value::as_u64).map_or("—".to_owned(), size);
+    let seconds = checkpoint.get("seconds").and_then(Value::as_f64);
+    let took = seconds.map_or("—".to_owned(), |seconds| format!("{:.0} ms", seconds * 1_000.0));
+    format!("at {}, log time {}: {} keys, {bytes} in {took}", text("seq"), text("time"), text("keys"))
+}
+
+fn shown(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "—".to_owned(),
+        Some(Value::String(text)) => cell::shown(text, 80),
+        Some(other) => other.to_string(),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
+        Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / *factor as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_another_version_is_shown_as_far_as_it_goes() {
+        let state = serde_json::json!({ "keys": 3, "rules": [{ "id": "a", "hits": 7 }], "checkpoint": null });
+        let told = tables(&state, Paint(false));
+        assert!(told.contains("position    — of —"), "{told}");
+        assert!(
+            told.lines().last().is_some_and(|line| line.starts_with("a ") && line.contains(" 7 ")),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn an_address_is_host_and_port() {
+        assert_eq!(authority("http://127.0.0.1:9464/"), Ok("127.0.0.1:9464".to_owned()));
+        assert_eq!(authority("localhost:1"), Ok("localhost:1".to_owned()));
+        for wrong in ["https://a:1", "a", "http://a:1/state", "a:99999"] {
+            assert!(authority(wrong).is_err(), "{wrong}");
+        }
+    }
+}
