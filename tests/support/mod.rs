@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod bus;
+pub mod histories;
 pub mod nats;
+pub mod oracle;
 pub mod outcome;
 pub mod runs;
 pub mod scenario;
