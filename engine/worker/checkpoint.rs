@@ -147,7 +147,7 @@ impl Checkpointer {
 
     /// Waits for the end of a write, if there is one.
     pub async fn finish(&mut self) -> Option<Written> {
-        let Holder::Writing(writing) = std::mem::replace(&mut self.store, Holder::Gone) else { return None };
+        let Holder::Writing(writing) = &mut self.store else { return None };
         let (mut store, checkpoint, result) = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
