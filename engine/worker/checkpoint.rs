@@ -130,8 +130,10 @@ impl Checkpointer {
         };
         let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
         self.last = Instant::now();
+        crash_point!(AfterEncode);
         self.store = Holder::Writing(tokio::task::spawn_blocking(move || {
             let result = store.commit(&checkpoint);
+            crash_point!(AfterCommit);
             (store, checkpoint, result)
         }));
         census

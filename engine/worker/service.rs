@@ -214,7 +214,11 @@ async fn attend(
 async fn drain(config: &Config, worker: &mut JetStreamWorker) -> anyhow::Result<()> {
     tracing::info!("draining");
     match tokio::time::timeout(config.worker.drain_timeout, worker.drain()).await {
-        Ok(drained) => drained.context("could not drain"),
+        Ok(drained) => {
+            drained.context("could not drain")?;
+            crash_point!(AfterDrain);
+            Ok(())
+        }
         Err(_) => {
             // Nothing is lost by it: the next start replays from the checkpoint before.
             tracing::warn!("gave up draining; the next start has more to replay");
