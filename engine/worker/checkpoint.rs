@@ -133,8 +133,10 @@ impl Checkpointer {
         };
         let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
         self.last = Instant::now();
+        crash_point!(AfterEncode);
         self.store = Holder::Writing(tokio::task::spawn_blocking(move || {
             let result = store.commit(&checkpoint);
+            crash_point!(AfterCommit);
             (store, checkpoint, result)
         }));
         census
@@ -150,12 +152,7 @@ impl Checkpointer {
 
     /// Waits for the end of a write, if there is one.
     pub async fn finish(&mut self) -> Option<Written> {
-        if !self.is_writing() {
-            return None;
-        }
-        let Holder::Writing(writing) = std::mem::replace(&mut self.store, Holder::Gone) else {
-            unreachable!("it is being written");
-        };
+        let Holder::Writing(writing) = &mut self.store else { return None };
         let (mut store, checkpoint, result) = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
