@@ -15,3 +15,4 @@ pub mod report;
 pub mod run;
 pub mod service;
 pub mod start;
+mod threads;
