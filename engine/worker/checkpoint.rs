@@ -31,9 +31,12 @@ pub struct Checkpointer {
 /// The store is here, or away writing.
 enum Holder {
     Here(Box<dyn CheckpointStore>),
-    Writing(JoinHandle<(Box<dyn CheckpointStore>, Checkpoint, Result<Committed, StoreError>)>),
+    Writing(JoinHandle<Returned>),
     Gone,
 }
+
+/// What comes back from writing: the store, what it was to write, and what became of it.
+type Returned = (Box<dyn CheckpointStore>, Checkpoint, Result<Committed, StoreError>);
 
 /// What became of a checkpoint.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
 use tokio::time::Instant;
 
-use crate::api::{NotReady, Readiness};
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
 use crate::state::CheckpointStore;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{NotReady, Readiness};
 use crate::worker::checkpoint::{Checkpointer, Written};
 use crate::worker::inspect::Status;
 use crate::worker::machine::Machine;
@@ -81,6 +81,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     ///
     /// # Errors
     /// When the bus does not answer, another worker uses the store, or the disk fails.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a worker, each of its own type")]
     pub async fn begin(
         mut events: E,
         mut incidents: O,

@@ -1,4 +1,4 @@
-//! The worker as a service: connect, begin, loop until told to stop, begin anew where the log was replaced.
+//! The engine as a service: telemetry and API, connection, worker; until told to stop, and anew where the log was replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use sightline_schemas::control::RulesMessage;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::api::{self, Readiness};
+use crate::api;
 use crate::bus::BusError;
 use crate::bus::jetstream::connect::{ConnectSettings, Connection, FirstConnect, connect};
 use crate::bus::jetstream::event_log::JetStreamEvents;
 use crate::bus::jetstream::output_log::{InFlight, JetStreamOutputs};
 use crate::config::{Config, NatsConfig};
 use crate::state::{Durability, SledStore};
+use crate::telemetry::Readiness;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::inspect::Status;
 use crate::worker::run::{Settings, Worker};
