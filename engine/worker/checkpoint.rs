@@ -11,6 +11,7 @@ use crate::state::table::StateKey;
 use crate::state::{Checkpoint, CheckpointStore, Committed, Meta, StoreError, StoredKey};
 use crate::worker::correlator::Census;
 use crate::worker::machine::Machine;
+use crate::worker::threads::on_disk;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
 pub const STATE_FORMAT: u32 = 1;
@@ -134,7 +135,7 @@ impl Checkpointer {
         let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
         self.last = Instant::now();
         crash_point!(AfterEncode);
-        self.store = Holder::Writing(tokio::task::spawn_blocking(move || {
+        self.store = Holder::Writing(on_disk(move || {
             let result = store.commit(&checkpoint);
             crash_point!(AfterCommit);
             (store, checkpoint, result)
@@ -180,7 +181,7 @@ impl Checkpointer {
 }
 
 async fn clear(mut store: Box<dyn CheckpointStore>) -> Box<dyn CheckpointStore> {
-    let cleared = tokio::task::spawn_blocking(move || {
+    let cleared = on_disk(move || {
         if let Err(error) = store.clear() {
             tracing::error!(%error, "cannot put the damaged checkpoint aside");
         }

@@ -14,3 +14,4 @@ pub mod partition;
 pub mod report;
 pub mod run;
 pub mod start;
+mod threads;

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
@@ -18,6 +17,7 @@ use crate::worker::inspect::Status;
 use crate::worker::machine::Machine;
 use crate::worker::report::Reporter;
 use crate::worker::start::{self, WorkerError};
+use crate::worker::threads::computing;
 use crate::worker::{emit, intake};
 
 /// How long to wait before trying again what the bus refused for now.
@@ -387,14 +387,6 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Err(error) => tracing::debug!(%error, "cannot ask how long the input log is"),
         }
         Ok(())
-    }
-}
-
-/// Computes without keeping the runtime's other tasks waiting, where there is another thread for them.
-fn computing<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, Loaded, Meta, StoreError, decide};
 use crate::worker::checkpoint::{STATE_FORMAT, decode, live};
 use crate::worker::machine::{Machine, no_rules};
+use crate::worker::threads::on_disk;
 use crate::worker::{emit, intake};
 
 /// Why a worker cannot begin or go on.
@@ -157,7 +158,7 @@ async fn load(
     mut store: Box<dyn CheckpointStore>,
     table: Arc<StateTable>,
 ) -> (Result<Loaded, StoreError>, Box<dyn CheckpointStore>) {
-    let loading = tokio::task::spawn_blocking(move || {
+    let loading = on_disk(move || {
         let loaded = store.load(&mut |key, bytes| {
             table.restore(live(key), decode(bytes)?);
             Ok(())
@@ -171,7 +172,7 @@ async fn load(
 }
 
 async fn clear(mut store: Box<dyn CheckpointStore>) -> Result<Box<dyn CheckpointStore>, StoreError> {
-    let clearing = tokio::task::spawn_blocking(move || store.clear().map(|()| store));
+    let clearing = on_disk(move || store.clear().map(|()| store));
     match clearing.await {
         Ok(cleared) => cleared,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
