@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use sightline::api::Readiness;
 use sightline::bus::memory::{MemoryLog, MemoryOutputs};
 use sightline::bus::{BusError, LogMessage};
 use sightline::state::MemoryPlace;
+use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
 use sightline::worker::inspect::Status;
 use sightline::worker::run::{Settings, Turn, Worker};
