@@ -58,8 +58,13 @@ fn outcome(case: &Case) -> Outcome {
             Entry::Status { pick, status } => match command(&run, *pick, status) {
                 None => tick(seq, clock),
                 Some((tenant, command)) => {
-                    if command.asked().is_ok_and(|asked| !asked.status.is_active()) && !oracle.end(command.incident) {
-                        broken.push(format!("ended {}, which is no incident by the definition", command.incident));
+                    if command.asked().is_ok_and(|asked| !asked.status.is_active())
+                        && !oracle.end(command.incident)
+                    {
+                        broken.push(format!(
+                            "ended {}, which is no incident by the definition",
+                            command.incident
+                        ));
                     }
                     let body = serde_json::to_vec(&command).expect("a command is plain data");
                     LogMessage {
@@ -83,15 +88,18 @@ fn outcome(case: &Case) -> Outcome {
     if run.counts.late > 0 || !run.dead_letters.is_empty() || run.counts.commands.1 > 0 {
         broken.push(format!("{:?} and {} dead letters", run.counts, run.dead_letters.len()));
     }
-    Outcome { engine: remaining(&said), definition: oracle.result(), broken }
+    let mut outcome = Outcome { engine: remaining(&said), definition: oracle.result(), broken };
+    for summary in outcome.engine.values_mut().chain(outcome.definition.values_mut()) {
+        Oracle::leave_open(&case.rules, summary);
+    }
+    outcome
 }
 
 /// A command to one of the incidents that are active by now.
 fn command(run: &Run, pick: usize, status: &str) -> Option<(String, IncidentCommand)> {
     let said = messages(&run.incidents);
-    let active = |message: &&IncidentMessage| {
-        message.change != Change::Merged && message.incident.status.is_active()
-    };
+    let active =
+        |message: &&IncidentMessage| message.change != Change::Merged && message.incident.status.is_active();
     let active: Vec<&IncidentMessage> = latest(&said).into_values().filter(active).collect();
     let message = active.get(pick.checked_rem(active.len())?)?;
     let command = IncidentCommand {
