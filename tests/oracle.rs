@@ -88,7 +88,11 @@ fn outcome(case: &Case) -> Outcome {
     if run.counts.late > 0 || !run.dead_letters.is_empty() || run.counts.commands.1 > 0 {
         broken.push(format!("{:?} and {} dead letters", run.counts, run.dead_letters.len()));
     }
-    Outcome { engine: remaining(&said), definition: oracle.result(), broken }
+    let mut outcome = Outcome { engine: remaining(&said), definition: oracle.result(), broken };
+    for summary in outcome.engine.values_mut().chain(outcome.definition.values_mut()) {
+        Oracle::leave_open(&case.rules, summary);
+    }
+    outcome
 }
 
 /// A command to one of the incidents that are active by now.

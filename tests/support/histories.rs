@@ -177,14 +177,15 @@ fn chain_rule(chance: &mut Chance, below: &[Rule]) -> Rule {
         }
         new.steps.push(step);
     }
-    // What a second completion lacks for the key, or for what it counts, it must not be asked for.
+    // What a second completion lacks for the key it must not be asked for; and which of the events of one instant gives
+    // a completion its values is open, so these are not counted.
     for step in &mut new.steps {
         let Some(target) = step.of_rule else { continue };
         let passed_on = below[target].steps.iter().any(|step| step.of_rule.is_some());
         if passed_on && !new.by.iter().all(|part| below[target].by.contains(part)) {
             *step = Step { of_rule: None, kinds: vec!["k0"], ..step.clone() };
         }
-        if passed_on && matches!(step.need, Need::Distinct(_)) {
+        if step.of_rule.is_some() && matches!(step.need, Need::Distinct(_)) {
             step.need = Need::Count(2);
         }
     }

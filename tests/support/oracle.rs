@@ -242,6 +242,16 @@ impl<'r> Oracle<'r> {
         }
     }
 
+    /// Leaves out of an incident what is open: which of the events of one instant speaks for a completion.
+    pub fn leave_open(rules: &[Rule], summary: &mut Summary) {
+        let rule = rules.iter().find(|rule| rule.id == summary.rule);
+        if rule.is_some_and(|rule| rule.steps.iter().any(|step| step.of_rule.is_some())) {
+            summary.sources.clear();
+            summary.hosts.clear();
+            summary.users.clear();
+        }
+    }
+
     /// Gives the completions of rules to the rules that build on them.
     fn complete(&mut self) {
         for upstream in 0..self.rules.len() {

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::correlate::effect::{Completion, Effect, Refusal, Verdict};
 use crate::correlate::incident::{Head, IncidentState};
-use crate::correlate::moments::{Found, Member};
+use crate::correlate::moments::{Found, Member, Used};
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::limits::INCIDENTS_PER_KEY_MAX;
@@ -158,12 +158,17 @@ impl KeyState {
         let found = self.members[member].found(rule, hit);
         let mut matches = 0;
         let mut suppressed = 0;
+        // What is marked as evidence by now and still to be counted.
+        let mut pending: HashSet<Used> = match self.counts_plainly() {
+            true => HashSet::new(),
+            false => found.iter().flat_map(|found| found.used.iter().copied()).collect(),
+        };
         for found in found {
             matches += u32::from(found.is_new);
             if found.is_new && !rule.feeds.is_empty() {
                 effects.push(Effect::Complete(self.completion(rule, hit, &found, now)));
             }
-            let opened = self.attach(unit, rule, found, now, effects);
+            let opened = self.attach(unit, rule, found, &mut pending, now, effects);
             suppressed += u32::from(!opened);
         }
         if !hit.suspect && hit.at > self.newest {
@@ -223,6 +228,7 @@ impl KeyState {
         unit: &Unit,
         rule: &Rule,
         found: Found,
+        pending: &mut HashSet<Used>,
         now: Now<'_>,
         effects: &mut Vec<Effect>,
     ) -> bool {
@@ -238,7 +244,7 @@ impl KeyState {
             let is_new = found.is_new;
             if is_new {
                 let id = self.incident_id(unit, found.moment);
-                self.open(unit, rule, found, id, now, effects);
+                self.open(unit, rule, found, id, pending, now, effects);
             }
             return is_new;
         };
@@ -266,7 +272,7 @@ impl KeyState {
                 urgent = true;
             }
         }
-        self.add_evidence(at, rule, &found);
+        self.add_evidence(at, rule, &found, pending);
         at = self.reorder(at);
         self.say_update(at, urgent, now, effects);
         false
@@ -292,6 +298,7 @@ impl KeyState {
         rule: &Rule,
         found: Found,
         id: IncidentId,
+        pending: &mut HashSet<Used>,
         now: Now<'_>,
         effects: &mut Vec<Effect>,
     ) {
@@ -300,7 +307,7 @@ impl KeyState {
         let mut incident = IncidentState::open(id, head, found.moment, None, now.log_time);
         incident.add_moment(found.moment);
         self.incidents.insert(before, incident);
-        self.add_evidence(before, rule, &found);
+        self.add_evidence(before, rule, &found, pending);
         let message = self.message(before, Change::Opened, now);
         effects.push(Effect::Publish(Box::new(message)));
         if self.incidents.len() > INCIDENTS_PER_KEY_MAX {
@@ -323,32 +330,33 @@ impl KeyState {
         place
     }
 
-    fn add_evidence(&mut self, at: usize, rule: &Rule, found: &Found) {
-        let member = usize::from(rule.member);
-        let only_track = self.members.len() == 1 && self.members[member].tracks.len() == 1;
-        // One event can satisfy several steps, here or in another rule of the group, and counts once.
-        let mut counted: HashSet<Stamp> = HashSet::new();
-        if !only_track {
-            let own: HashSet<_> = found.used.iter().map(|(track, index)| (member, *track, *index)).collect();
-            for (track, index) in &found.used {
-                let stamp = self.members[member].tracks[*track].hit(*index).stamp;
-                let before = self.members.iter().enumerate().any(|(other_member, other)| {
-                    other.tracks.iter().enumerate().any(|(other_track, track)| {
-                        track.find(stamp).is_some_and(|index| {
-                            track.hit(index).used && !own.contains(&(other_member, other_track, index))
-                        })
-                    })
-                });
-                if before {
-                    counted.insert(stamp);
-                }
-            }
-        }
+    fn add_evidence(&mut self, at: usize, rule: &Rule, found: &Found, pending: &mut HashSet<Used>) {
+        let own = usize::from(rule.member);
+        let plain = self.counts_plainly();
         for (track, index) in &found.used {
-            let hit = self.members[member].tracks[*track].hit(*index);
-            let new_event = only_track || counted.insert(hit.stamp);
+            let stamp = self.members[own].tracks[*track].hit(*index).stamp;
+            // One event can satisfy several steps, here or in another rule of the group, and counts once.
+            let new_event = plain || !self.is_counted(stamp, own, pending);
+            pending.remove(&(*track, *index));
+            let hit = self.members[own].tracks[*track].hit(*index);
             self.incidents[at].add_evidence(rule, &rule.steps[*track], hit, new_event);
         }
+    }
+
+    /// Whether each hit is an event of its own, as there is one step only.
+    fn counts_plainly(&self) -> bool {
+        self.members.len() == 1 && self.members[0].tracks.len() == 1
+    }
+
+    /// Whether an event is evidence already by some step, the pending hits of the rule `own` left aside.
+    fn is_counted(&self, stamp: Stamp, own: usize, pending: &HashSet<Used>) -> bool {
+        self.members.iter().enumerate().any(|(member, rule)| {
+            rule.tracks.iter().enumerate().any(|(track, hits)| {
+                hits.find(stamp).is_some_and(|index| {
+                    hits.hit(index).used && !(member == own && pending.contains(&(track, index)))
+                })
+            })
+        })
     }
 
     fn say_update(&mut self, at: usize, urgent: bool, now: Now<'_>, effects: &mut Vec<Effect>) {

@@ -7,7 +7,7 @@ use sightline_schemas::EventTime;
 use smallvec::SmallVec;
 
 use crate::hit::Hit;
-use crate::pattern::{Stamp, Track, all_of, sequence};
+use crate::pattern::{Stamp, Track, all_of, overlap, sequence};
 use crate::rule::plan::Place;
 use crate::rule::{Pattern, Rule};
 
@@ -148,12 +148,7 @@ impl Member {
         let mut found = Vec::new();
         for moment in ends {
             let known = self.moments.binary_search(&moment).is_ok();
-            let Some(latest) = sequence::latest(places, rule.window, &self.tracks, moment) else { continue };
-            let simple = !overlapping && places.iter().all(|place| place.gap_max.is_none());
-            let used = match simple {
-                true => self.evidence_between(rule, places, &latest),
-                false => self.evidence_of_sequence(rule, places, moment),
-            };
+            let Some(used) = self.evidence_of_sequence(rule, places, overlapping, moment) else { continue };
             if known && used.is_empty() {
                 continue;
             }
@@ -165,20 +160,30 @@ impl Member {
         found
     }
 
-    /// Marks every hit that takes part in a match ending with `moment`.
-    fn evidence_of_sequence(&mut self, rule: &Rule, places: &[Place], moment: Stamp) -> Vec<Used> {
-        let parts = sequence::participants(places, rule.window, &self.tracks, moment);
+    /// Marks every hit that takes part in a match ending with `moment`; `None` where there is no match.
+    fn evidence_of_sequence(
+        &mut self,
+        rule: &Rule,
+        places: &[Place],
+        overlapping: bool,
+        moment: Stamp,
+    ) -> Option<Vec<Used>> {
+        let parts = if overlapping {
+            overlap::participants(places, rule.window, &self.tracks, moment)?
+        } else {
+            let latest = sequence::latest(places, rule.window, &self.tracks, moment)?;
+            if places.iter().all(|place| place.gap_max.is_none()) {
+                return Some(self.evidence_between(rule, places, &latest));
+            }
+            sequence::participants(places, rule.window, &self.tracks, moment)
+        };
         let mut used = Vec::new();
         for (place, indexes) in places.iter().zip(parts) {
             let track = usize::from(place.step);
-            used.extend(
-                indexes
-                    .into_iter()
-                    .filter(|index| self.tracks[track].mark_used(*index))
-                    .map(|index| (track, index)),
-            );
+            let new = indexes.into_iter().filter(|index| self.tracks[track].mark_used(*index));
+            used.extend(new.map(|index| (track, index)));
         }
-        used
+        Some(used)
     }
 
     /// The same without limits on gaps and without steps that share events: what takes part in a place lies between the

@@ -5,11 +5,13 @@
 //! and a further hit can make moments but never unmake one. Everything else follows from that: incidents are runs of
 //! moments, so every order of arrival ends in the same incidents.
 //!
-//! One file per pattern: [`all_of`] (with [`count`] and [`distinct`] for what its steps take) and [`sequence`].
+//! One file per pattern: [`all_of`] (with [`count`] and [`distinct`] for what its steps take) and [`sequence`]
+//! (with [`overlap`] for what its steps share).
 
 pub mod all_of;
 pub mod count;
 pub mod distinct;
+pub mod overlap;
 pub mod sequence;
 pub mod track;
 

@@ -1,6 +1,7 @@
 //! Sequence: one step after the other within the window, with limits on the gaps between them where a rule sets any.
 //!
-//! Events of one instant count as in order: sources stamp whole seconds. One event never takes two places.
+//! Events of one instant count as in order: sources stamp whole seconds. One event never takes two places; where steps
+//! share events, that is for [`overlap`](crate::pattern::overlap).
 
 use std::collections::HashSet;
 
@@ -9,23 +10,21 @@ use sightline_schemas::EventTime;
 use crate::pattern::track::{Stamp, Track};
 use crate::rule::plan::Place;
 
-/// Whether the rule is complete with the hit at `until` in its last place.
-pub fn complete(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -> bool {
-    latest(places, window, tracks, until).is_some()
-}
-
-/// The latest hits that lead to `until`, one for each place; `None` where nothing leads there.
+/// The latest hits that lead to `until`, one for each place; `None` where nothing leads there. Only where no event can
+/// satisfy two steps.
 pub fn latest(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -> Option<Vec<Stamp>> {
+    let last = places.len() - 1;
+    let index = tracks[usize::from(places[last].step)].find(until)?;
     let mut search = Search {
         places,
         tracks,
         from: until.at.minus(window),
         limited: gap_before(places),
         dead_ends: HashSet::new(),
-        chain: vec![until],
+        until,
+        chain: vec![(until, index)],
     };
-    let found = search.back(places.len() - 1);
-    found.reached.then(|| search.chain.into_iter().rev().collect())
+    search.back(last).then(|| search.chain.into_iter().rev().map(|(stamp, _)| stamp).collect())
 }
 
 /// For each place: whether it or one before it limits its gap. Where none does, the latest hit is always the best.
@@ -47,55 +46,42 @@ struct Search<'s> {
     limited: Vec<bool>,
     /// Hits from which nothing leads further back: by place and index in its track.
     dead_ends: HashSet<(usize, usize)>,
-    /// From the last place back.
-    chain: Vec<Stamp>,
-}
-
-struct Found {
-    reached: bool,
-    /// Nothing was passed over only because the chain uses it already, so a dead end is one for every chain.
-    certain: bool,
+    until: Stamp,
+    /// From the last place back: the hit, and its index in its track.
+    chain: Vec<(Stamp, usize)>,
 }
 
 impl Search<'_> {
-    /// Fills the places before `place`, whose hit is the newest of the chain.
-    fn back(&mut self, place: usize) -> Found {
-        if place == 0 {
-            return Found { reached: true, certain: true };
-        }
-        let next = *self.chain.last().expect("the chain starts with the last hit");
-        let before = place - 1;
+    /// Fills the places before `place`, whose hit is the newest of the chain. Answers whether it could.
+    fn back(&mut self, place: usize) -> bool {
+        let Some(before) = place.checked_sub(1) else { return true };
+        let (next, next_index) = self.chain[self.chain.len() - 1];
         let gap_from = self.places[place].gap_max.map_or(EventTime::MIN, |gap| next.at.minus(gap));
         let track = &self.tracks[usize::from(self.places[before].step)];
-        let range = track.between(self.from.max(gap_from), next.at);
-        let mut certain = true;
-        let mut tried_at: Option<EventTime> = None;
+        let mut range = track.between(self.from.max(gap_from), next.at);
+        // The places of one step are filled in the order of its track, or events of one instant would be tried in every
+        // order. Only the last place is given, and events of its instant may stand before it on either side.
+        let last = self.places.len() - 1;
+        if self.places[before].step == self.places[place].step && place != last {
+            range.end = range.end.min(next_index);
+        }
+        let given = track.find(self.until).filter(|_| self.places[before].step == self.places[last].step);
         for index in range.rev() {
-            let stamp = track.hit(index).stamp;
-            // Without a limit on any gap further back, an earlier hit leads nowhere that a later one does not.
-            if !self.limited[before] && tried_at.is_some_and(|at| at != stamp.at) {
-                break;
-            }
-            if self.chain.iter().any(|used| used.event == stamp.event) {
-                certain = false;
+            if given == Some(index) || self.dead_ends.contains(&(before, index)) {
                 continue;
             }
-            if self.dead_ends.contains(&(before, index)) {
-                continue;
-            }
-            tried_at = Some(stamp.at);
-            self.chain.push(stamp);
-            let found = self.back(before);
-            if found.reached {
-                return Found { reached: true, certain: true };
+            self.chain.push((track.hit(index).stamp, index));
+            if self.back(before) {
+                return true;
             }
             self.chain.pop();
-            if found.certain {
-                self.dead_ends.insert((before, index));
+            self.dead_ends.insert((before, index));
+            // Without a limit on any gap further back, an earlier hit leads nowhere that a later one does not.
+            if !self.limited[before] {
+                break;
             }
-            certain &= found.certain;
         }
-        Found { reached: false, certain }
+        false
     }
 }
 
@@ -120,7 +106,8 @@ pub fn earliest(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -
 /// The hits that take part in a match ending at `until`: for each place a set of indexes into its track.
 ///
 /// A hit takes part if some chain leads through it. Without limits on gaps these are all hits of the place between the
-/// earliest and the latest that can stand there; with limits, what can be reached from both ends.
+/// earliest and the latest that can stand there; with limits, what can be reached from both ends. Only where no event can
+/// satisfy two steps: then places that are not neighbours do not compete for events.
 pub fn participants(places: &[Place], window: i64, tracks: &[Track], until: Stamp) -> Vec<Vec<usize>> {
     let from = until.at.minus(window);
     let last = places.len() - 1;
