@@ -177,7 +177,7 @@ impl Machine {
     ) -> Result<(), String> {
         match compile(&rules) {
             Ok(compiled) => {
-                self.correlator.set_rules(Arc::new(compiled));
+                self.correlator.set_rules(Arc::new(compiled), self.intake.log_time());
                 self.message = rules;
                 Ok(())
             }
