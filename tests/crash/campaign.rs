@@ -5,22 +5,26 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::Context;
 use sightline::crash_point::CrashPoint;
 
 use crate::outputs::Outputs;
 use crate::process::{Life, Process};
 use crate::random::Random;
 use crate::stage::{Stage, assert_sane, publish};
-use crate::workload::Workload;
+use crate::workload::{Message, Workload};
 
 /// Messages that a life gets to work on, beside what it needs to come by its crash point.
 const MESSAGES_PER_LIFE: usize = 160;
 const BURST: usize = 16;
+/// What is published while something happens to the server.
+const LOAD_PARTS: usize = 60;
+const PART: usize = 3;
 /// How long a life is given to come by its crash point. Whoever does not is killed like any other, and the point is
 /// tried again.
 const WAY_TO_POINT_MAX: Duration = Duration::from_secs(15);
-/// Lives that may in vain be meant for a crash point, for each that is meant.
-const MISSES_MAX: usize = 40;
+/// Lives in a row that may miss the crash point that they are meant for.
+const MISSES_MAX: usize = 6;
 
 /// A series of deaths, and what is counted in it.
 pub struct Campaign {
@@ -69,6 +73,7 @@ impl Campaign {
                 (Some(_), Some(died_at)) => {
                     *self.hits.entry(died_at).or_default() += 1;
                     next = points.next();
+                    misses = 0;
                 }
                 (Some(point), None) => {
                     misses += 1;
@@ -189,15 +194,35 @@ impl Campaign {
             if self.random.percent(70) {
                 self.work_a_while(&mut process).await;
             }
-            if self.random.percent(50) {
-                process.kill();
-                self.kill_server(None).await;
-            } else {
-                self.kill_server(Some(&mut process)).await;
+            match self.random.of(0..3) {
+                0 => {
+                    process.kill();
+                    self.kill_server(None).await;
+                }
+                1 => self.kill_server(Some(&mut process)).await,
+                _ => self.hang_server(&mut process).await,
             }
             assert_sane(&process);
             self.kills += 1;
         }
+    }
+
+    /// The server falls silent in the middle of a burst, so that outputs are under way and stay there; the worker goes
+    /// on with what it has, for longer than it waits between checkpoints. Then both die, the server first.
+    async fn hang_server(&mut self, process: &mut Process) {
+        let load = self.load().await;
+        let (before, silent) = (self.random.millis(0..60), self.random.millis(100..400));
+        let producer = self.stage.producer.clone();
+        let server = &mut self.stage.bus.server;
+        let hanging = async {
+            tokio::time::sleep(before).await;
+            server.hang();
+            tokio::time::sleep(silent).await;
+            server.kill();
+            process.kill();
+            server.revive();
+        };
+        tokio::join!(publish_parts(&producer, &load), hanging);
     }
 
     /// Lets the worker work for a while, and now and then until nothing is left to do.
@@ -215,8 +240,7 @@ impl Campaign {
     /// Kills the server in the middle of a burst, lets it lie for a while, and starts it again. `process`, if given, dies
     /// meanwhile or a little later.
     async fn kill_server(&mut self, process: Option<&mut Process>) {
-        let incident = self.stage.newest_incident().await;
-        let burst = self.workload.burst(2 * BURST, incident.as_deref());
+        let load = self.load().await;
         let (before, down) = (self.random.millis(0..25), self.random.millis(0..400));
         let after = self.random.millis(0..500);
         let dies_while_down = self.random.percent(50);
@@ -239,7 +263,14 @@ impl Campaign {
                 }
             }
         };
-        tokio::join!(publish(&producer, &burst), killing);
+        tokio::join!(publish_parts(&producer, &load), killing);
+    }
+
+    /// Enough to be published in small parts while something happens to the server: at every moment something is on its
+    /// way in, and something on its way out.
+    async fn load(&mut self) -> Vec<Vec<Message>> {
+        let incident = self.stage.newest_incident().await;
+        (0..LOAD_PARTS).map(|_| self.workload.burst(PART, incident.as_deref())).collect()
     }
 
     /// Publishes what is left of the recording, lets the worker finish, and compares everything with what a worker
@@ -283,6 +314,12 @@ impl Campaign {
             let hits = self.hits.get(point).copied().unwrap_or_default();
             assert!(hits >= times, "{} was hit {hits} times: {:?}", point.name(), self.hits);
         }
+    }
+}
+
+async fn publish_parts(producer: &Context, parts: &[Vec<Message>]) {
+    for part in parts {
+        publish(producer, part).await;
     }
 }
 
