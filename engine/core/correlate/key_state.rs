@@ -243,8 +243,7 @@ impl KeyState {
             // Evidence for a moment whose incident is no longer remembered: said and gone.
             let is_new = found.is_new;
             if is_new {
-                let id = self.incident_id(unit, found.moment);
-                self.open(unit, rule, found, id, pending, now, effects);
+                self.open(unit, rule, found, pending, now, effects);
             }
             return is_new;
         };
@@ -297,11 +296,11 @@ impl KeyState {
         unit: &Unit,
         rule: &Rule,
         found: Found,
-        id: IncidentId,
         pending: &mut HashSet<Used>,
         now: Now<'_>,
         effects: &mut Vec<Effect>,
     ) {
+        let id = self.incident_id(unit, found.moment);
         let head = head(unit, rule, &self.tenant, &self.key);
         let before = self.incidents.partition_point(|incident| incident.first < found.moment);
         let mut incident = IncidentState::open(id, head, found.moment, None, now.log_time);
