@@ -177,6 +177,8 @@ impl Machine {
     ) -> Result<(), String> {
         match compile(&rules) {
             Ok(compiled) => {
+                // What the old rules have forgotten is gone, whether a checkpoint came by in time to sweep it or not.
+                self.correlator.forget_idle(self.intake.log_time());
                 self.correlator.set_rules(Arc::new(compiled));
                 self.message = rules;
                 Ok(())
