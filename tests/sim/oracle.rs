@@ -106,8 +106,13 @@ fn in_order(there: &[Output]) -> Result<(), String> {
 fn same(expected: &[Output], there: &[Output], whole: bool) -> Result<(), String> {
     let differs = expected.iter().zip(there).position(|(expected, there)| expected != there);
     if let Some(at) = differs {
-        let (expected, there) = (&expected[at], &there[at]);
-        return Err(format!("number {at} differs:\nexpected {expected:?}\nfound    {there:?}"));
+        let (expected, there) = (format!("{:?}", expected[at]), format!("{:?}", there[at]));
+        // From a little before where they part.
+        let parts = expected.bytes().zip(there.bytes()).take_while(|(a, b)| a == b).count().saturating_sub(150);
+        let show = |text: &str| text.chars().skip(parts).take(400).collect::<String>();
+        let place = &there[..there.len().min(90)];
+        let (expected, there) = (show(&expected), show(&there));
+        return Err(format!("number {at} differs, {place}:\nexpected {expected}\nfound    {there}"));
     }
     match there.len() {
         found if found > expected.len() => Err(format!("too many, from {:?} on", there[expected.len()])),
