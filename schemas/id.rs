@@ -137,7 +137,7 @@ impl IncidentId {
     /// The id of the incident whose first match was complete, in event time, at `opening`.
     ///
     /// The time and not the event that completed it: of several events in one instant any could be the last to arrive.
-    /// `generation` counts the incidents of that rule and key which opened at the same instant before and ended.
+    /// `generation` counts the incidents of that rule and key which lasted over that instant before and ended.
     pub fn of(tenant: &str, rule: &str, key: &str, opening: EventTime, generation: u32) -> Self {
         let (opening, generation) = (opening.as_micros().to_le_bytes(), generation.to_le_bytes());
         let parts = [tenant.as_bytes(), rule.as_bytes(), key.as_bytes(), &opening, &generation];

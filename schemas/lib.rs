@@ -2,7 +2,10 @@
 //!
 //! Read in this order: [`event`] is the one shape every source is brought to, [`edge`] brings it there, [`wire`] reads
 //! and writes the bytes, [`incident`] is what leaves, [`control`] and [`deadletter`] are the rest, [`subject`] says where
-//! each of them lives.
+//! each of them lives, and [`mod@schema`] says the same in JSON Schema.
+//!
+//! For programs in other languages all of this is written down in `schemas/README.md`, with the bytes of every message in
+//! `schemas/golden/`.
 
 pub mod control;
 pub mod deadletter;
@@ -11,6 +14,8 @@ pub mod event;
 pub mod id;
 pub mod incident;
 pub mod position;
+pub mod reject;
+pub mod schema;
 pub mod severity;
 pub mod source;
 pub mod subject;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use sightline::api::Readiness;
 use sightline::bus::jetstream::{InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings, setup};
 use sightline::state::{Durability, SledStore};
+use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
 use sightline::worker::inspect::Status;
 use sightline::worker::run::{Settings, Turn, Worker};

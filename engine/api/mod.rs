@@ -7,10 +7,8 @@
 //! | `/metrics` | Prometheus' text format |
 //! | `/state` | what the worker holds, as JSON |
 //!
-//! It reads and changes nothing. [`Readiness`] is what the worker sets, [`serve`] answers.
+//! It reads and changes nothing. What it tells is in [`telemetry`](crate::telemetry); [`serve`] answers.
 
-mod readiness;
 mod server;
 
-pub use readiness::{NotReady, Readiness};
-pub use server::{ApiError, Inspect, serve};
+pub use server::{ApiError, serve};

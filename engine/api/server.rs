@@ -12,14 +12,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::readiness::{NotReady, Readiness};
 use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
-
-/// What the worker tells of its state, for `/state`.
-pub trait Inspect: Send + Sync {
-    /// The state, as JSON. Called on a thread that may block, for each request.
-    fn state(&self) -> serde_json::Value;
-}
+use crate::telemetry::{Inspect, NotReady, Readiness};
 
 /// Why the server could not begin.
 #[derive(Debug, thiserror::Error)]

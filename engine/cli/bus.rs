@@ -4,7 +4,7 @@ use crate::bus::BusError;
 use crate::bus::jetstream::{Connection, FirstConnect, StreamSettings, connect};
 use crate::cli::exit::CliError;
 use crate::config::{NatsConfig, StreamsConfig};
-use crate::worker::service::connect_settings;
+use crate::service::connect_settings;
 
 /// Connects, or says at once that it cannot.
 pub async fn connected(nats: &NatsConfig) -> Result<Connection, CliError> {

@@ -8,7 +8,7 @@ use crate::cli::paint::Paint;
 use crate::cli::rules;
 use crate::cli::settings::Global;
 use crate::config::Config;
-use crate::worker::service;
+use crate::service;
 
 /// Runs the worker until it is told to stop.
 ///

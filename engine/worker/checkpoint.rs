@@ -31,9 +31,12 @@ pub struct Checkpointer {
 /// The store is here, or away writing.
 enum Holder {
     Here(Box<dyn CheckpointStore>),
-    Writing(JoinHandle<(Box<dyn CheckpointStore>, Checkpoint, Result<Committed, StoreError>)>),
+    Writing(JoinHandle<Returned>),
     Gone,
 }
+
+/// What comes back from writing: the store, what it was to write, and what became of it.
+type Returned = (Box<dyn CheckpointStore>, Checkpoint, Result<Committed, StoreError>);
 
 /// What became of a checkpoint.
 #[derive(Debug)]
@@ -131,8 +134,10 @@ impl Checkpointer {
         };
         let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
         self.last = Instant::now();
+        crash_point!(AfterEncode);
         self.store = Holder::Writing(on_disk(move || {
             let result = store.commit(&checkpoint);
+            crash_point!(AfterCommit);
             (store, checkpoint, result)
         }));
         census
@@ -148,12 +153,7 @@ impl Checkpointer {
 
     /// Waits for the end of a write, if there is one.
     pub async fn finish(&mut self) -> Option<Written> {
-        if !self.is_writing() {
-            return None;
-        }
-        let Holder::Writing(writing) = std::mem::replace(&mut self.store, Holder::Gone) else {
-            unreachable!("it is being written");
-        };
+        let Holder::Writing(writing) = &mut self.store else { return None };
         let (mut store, checkpoint, result) = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),

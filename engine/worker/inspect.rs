@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 use sightline_schemas::EventTime;
 
-use crate::api::{Inspect, Readiness};
 use crate::state::Committed;
 use crate::state::table::StateTable;
+use crate::telemetry::{Inspect, Readiness};
 use crate::worker::machine::Machine;
 
 /// Shared between the loop, which writes it, and the API, which reads.

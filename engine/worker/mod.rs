@@ -13,6 +13,5 @@ pub mod machine;
 pub mod partition;
 pub mod report;
 pub mod run;
-pub mod service;
 pub mod start;
 mod threads;

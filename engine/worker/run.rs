@@ -8,10 +8,10 @@ use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
 use tokio::time::Instant;
 
-use crate::api::{NotReady, Readiness};
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
 use crate::state::CheckpointStore;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{NotReady, Readiness};
 use crate::worker::checkpoint::{Checkpointer, Written};
 use crate::worker::inspect::Status;
 use crate::worker::machine::Machine;
@@ -81,6 +81,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     ///
     /// # Errors
     /// When the bus does not answer, another worker uses the store, or the disk fails.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a worker, each of its own type")]
     pub async fn begin(
         mut events: E,
         mut incidents: O,
@@ -143,6 +144,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             (HEADER_CONTENT_ENCODING, "zstd".to_owned()),
         ];
         let seq = self.events.append(CONTROL_RULES, &headers, Bytes::from(body)).await?;
+        crash_point!(AfterAnnounce);
         // Not ready before they are in force: whoever waits for that may rely on them.
         self.target_seq = self.target_seq.max(seq);
         self.rules_announced = true;
@@ -192,11 +194,14 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// As [`Worker::turn`].
     pub async fn drain(&mut self) -> Result<(), WorkerError> {
         self.readiness.set(NotReady::Draining);
+        crash_point!(InDrain);
         self.finish_checkpoint().await;
         if self.machine.position() > self.checkpoints.saved_seq() {
             self.checkpoint().await?;
             self.finish_checkpoint().await;
         }
+        let (seq, saved_seq) = (self.machine.position(), self.checkpoints.saved_seq());
+        tracing::info!(seq, saved_seq, "drained");
         Ok(())
     }
 
@@ -210,9 +215,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     async fn work(&mut self, batch: &[LogMessage]) -> Result<Turn, WorkerError> {
         let began = Instant::now();
         self.last_message = began;
+        crash_point!(BeforeDecode);
         // Pure computation; the runtime's other tasks go on elsewhere meanwhile.
         let machine = &mut self.machine;
         let applied = computing(|| machine.apply(batch));
+        crash_point!(AfterDecode);
         self.reporter.applied(&applied, batch.len(), began.elapsed());
         if !applied.rule_changes.is_empty() {
             self.note_rules(&applied.rule_changes);
@@ -239,9 +246,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         if waiting && self.last_message.elapsed() >= self.settings.tick_every {
             // Time enters through the log like everything else.
             self.last_message = Instant::now();
+            crash_point!(BeforeTick);
             if let Err(error) = self.events.append(CONTROL_TICK, &[], Bytes::new()).await {
                 tracing::warn!(%error, "cannot write a tick");
             }
+            crash_point!(AfterTick);
         }
         Ok(Turn::Idle)
     }
@@ -267,11 +276,14 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Some(silent) => dead_letters.into_iter().filter(|output| output.place > silent).collect(),
         };
         if !incidents.is_empty() {
+            crash_point!(BeforePublish);
             patiently(&self.readiness, self.incidents.publish(incidents)).await?;
         }
         if !dead_letters.is_empty() {
+            crash_point!(BetweenOutputs);
             patiently(&self.readiness, self.dead_letters.publish(dead_letters)).await?;
         }
+        crash_point!(AfterPublish);
         let in_flight = self.incidents.poll().await? + self.dead_letters.poll().await?;
         self.reporter.in_flight(in_flight);
         Ok(())
@@ -281,6 +293,9 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         let Some(silent) = self.silent else { return outputs };
         let (said, unsaid): (Vec<Output>, Vec<Output>) =
             outputs.into_iter().partition(|output| output.place <= silent);
+        if !said.is_empty() {
+            crash_point!(InSilentReplay);
+        }
         // The replay must come to what was said: state is a function of the log.
         if let Some(last) = self.last.take() {
             match said.iter().find(|output| output.place == last.place) {
@@ -297,9 +312,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     }
 
     async fn checkpoint(&mut self) -> Result<(), WorkerError> {
+        crash_point!(BeforeOutputFlush);
         // What a checkpoint holds is never said again, so everything must have been said.
         patiently(&self.readiness, self.incidents.flush()).await?;
         patiently(&self.readiness, self.dead_letters.flush()).await?;
+        crash_point!(AfterOutputFlush);
         let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
         let census = computing(|| checkpoints.begin(machine));
         self.reporter.census(self.machine.rules(), &census);
@@ -315,6 +332,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     fn note_checkpoint(&mut self, written: Written) {
         match &written {
             Written::Saved { seq, committed } => {
+                crash_point!(AfterSaved);
                 self.readiness.clear(NotReady::CheckpointFailing);
                 tracing::debug!(seq, keys = committed.keys, bytes = committed.bytes, "checkpoint written");
                 self.status.checkpoint(*seq, committed);

@@ -66,6 +66,7 @@ pub async fn begin(
     let table = Arc::new(StateTable::default());
     let (loaded, returned) = load(store, Arc::clone(&table)).await;
     store = returned;
+    crash_point!(AfterLoad);
     let (fact, meta) = match loaded? {
         Loaded::Empty => (CheckpointFact::None, None),
         Loaded::Damaged(reason) => (CheckpointFact::Damaged(reason), None),
@@ -104,6 +105,7 @@ pub async fn begin(
             }
             if !matches!(decision.start, Start::Fresh { .. }) {
                 store = clear(store).await?;
+                crash_point!(AfterClear);
             }
             table.clear();
             let rules = first_rules(events, log.first_seq).await?;
@@ -114,6 +116,7 @@ pub async fn begin(
     };
     // Behind a gap, which is reported below and must not be met again.
     events.seek(from_seq.max(machine.position() + 1)).await?;
+    crash_point!(AfterBegin);
     let gap = decision.gap.map(|gap| {
         tracing::error!(first = gap.first, last = gap.last, "input messages are gone that were never seen");
         (gap.last - gap.first + 1, emit::coverage_gap(gap.first, gap.last, "no longer in the log at start"))

@@ -3,4 +3,11 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod bus;
+pub mod histories;
 pub mod nats;
+pub mod oracle;
+pub mod outcome;
+pub mod runs;
+pub mod scenario;
+pub mod scenario_check;
+pub mod script;

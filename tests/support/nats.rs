@@ -95,7 +95,7 @@ impl Drop for NatsServer {
 }
 
 /// The nats-server to use: found or fetched once.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats-server.sh");

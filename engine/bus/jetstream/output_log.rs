@@ -228,6 +228,7 @@ impl Opened {
             self.waiting_since = Instant::now();
             self.probing = false;
             self.delay = DELAY_MIN;
+            crash_point!(AfterAcknowledgement);
         }
     }
 
@@ -307,6 +308,9 @@ impl Opened {
             self.sent += 1;
             self.sent_bytes += bytes;
             sending.await.map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
+            if self.sent < self.pending.len() {
+                crash_point!(MidPublish);
+            }
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::correlate::evidence::{Listed, StepEvidence};
 use crate::key::Normal;
 use crate::limits::FORMER_IDS_MAX;
 use crate::pattern::{Stamp, TrackHit};
-use crate::rule::{Need, Rule, Step};
+use crate::rule::{Need, Rule, RuleSet, Step, Unit};
 
 /// An incident, active or terminal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,6 +151,16 @@ impl IncidentState {
         message
     }
 
+    /// The place in its unit of the rule that its first moment is of; `None` where that rule is gone.
+    pub fn member(&self, unit: &Unit, rules: &RuleSet) -> Option<u8> {
+        let rule = unit
+            .rules
+            .iter()
+            .map(|rule| rules.rule(*rule))
+            .find(|rule| rule.reference.id == self.head.rule.id);
+        rule.map(|rule| rule.member)
+    }
+
     /// Takes over the head of the rule that its first moment is of.
     pub fn set_head(&mut self, head: Head) {
         *self.head = head;
@@ -267,7 +277,7 @@ impl IncidentState {
 
     fn snapshot(&self, log_time: EventTime) -> Incident {
         let mut events: Vec<_> = self.steps.iter().flat_map(StepEvidence::shown).collect();
-        events.sort_by(|(a, _), (b, _)| a.cmp(b));
+        events.sort_by_key(|(a, _)| *a);
         let head = &*self.head;
         Incident {
             id: self.id,

@@ -1,6 +1,7 @@
 //! Everything that one key remembers of one unit of rules.
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::correlate::moments::{Found, Member};
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::limits::INCIDENTS_PER_KEY_MAX;
+use crate::pattern::track::IdHasher;
 use crate::pattern::{Stamp, TrackHit};
 use crate::rule::{Rule, RuleSet, Unit};
 
@@ -48,6 +50,9 @@ pub struct KeyState {
     incidents: Vec<IncidentState>,
     /// Evidence of incidents that ended: known, so that it never counts again.
     spent: BTreeSet<Stamp>,
+    /// Made again when first needed: which events these are.
+    #[serde(skip)]
+    spent_events: Option<HashSet<EventId, BuildHasherDefault<IdHasher>>>,
 }
 
 impl KeyState {
@@ -63,6 +68,7 @@ impl KeyState {
             members: members(unit, rules),
             incidents: Vec::new(),
             spent: BTreeSet::new(),
+            spent_events: None,
         }
     }
 
@@ -144,10 +150,9 @@ impl KeyState {
         if hit.at < self.newest.minus(kept) {
             return Verdict::Late;
         }
-        let stamp = Stamp { at: hit.at, event: hit.event };
         let rule = now.rules.rule(hit.rule);
         let member = usize::from(rule.member);
-        if self.spent.contains(&stamp) || !self.members[member].tracks[usize::from(hit.step)].insert(hit) {
+        if self.is_spent(hit.event) || !self.members[member].tracks[usize::from(hit.step)].insert(hit) {
             return Verdict::Duplicate;
         }
         let found = self.members[member].found(rule, hit);
@@ -179,7 +184,8 @@ impl KeyState {
             rule: hit.rule,
             key: self.key.clone(),
             at: found.moment.at,
-            suspect: hit.suspect,
+            // A late hit can complete a window that ends with a suspect one; what is no suspect moved the clock.
+            suspect: hit.suspect || found.moment.at > self.newest.max(hit.at),
             event: EventId::of_completion(
                 &self.tenant,
                 &rule.reference.id,
@@ -193,9 +199,22 @@ impl KeyState {
 
     fn trim(&mut self, horizon: EventTime) {
         self.members.iter_mut().for_each(|member| member.trim(horizon));
-        while self.spent.first().is_some_and(|stamp| stamp.at < horizon) {
+        while let Some(oldest) = self.spent.first().copied().filter(|stamp| stamp.at < horizon) {
             self.spent.pop_first();
+            if let Some(events) = &mut self.spent_events {
+                events.remove(&oldest.event);
+            }
         }
+    }
+
+    /// Whether an event is evidence of an incident that ended, whatever time it claims now.
+    fn is_spent(&mut self, event: EventId) -> bool {
+        if self.spent.is_empty() {
+            return false;
+        }
+        let spent = &self.spent;
+        let events = self.spent_events.get_or_insert_with(|| spent.iter().map(|stamp| stamp.event).collect());
+        events.contains(&event)
     }
 
     /// Gives a moment and its evidence to the incident that they belong to. Answers whether they opened it.
@@ -214,11 +233,11 @@ impl KeyState {
         });
         let earlier = near.next().map(|(at, _)| at);
         let later = near.next().map(|(at, _)| at);
-        let id = self.incident_id(unit, found.moment);
         let Some(mut at) = earlier else {
             // Evidence for a moment whose incident is no longer remembered: said and gone.
             let is_new = found.is_new;
             if is_new {
+                let id = self.incident_id(unit, found.moment);
                 self.open(unit, rule, found, id, now, effects);
             }
             return is_new;
@@ -227,11 +246,16 @@ impl KeyState {
         if found.is_new {
             let first = self.incidents[at].first;
             if found.moment.at < first.at {
+                let id = self.incident_id(unit, found.moment);
                 let message = self.incidents[at].rename(id, now.position, now.log_time);
                 effects.push(Effect::Publish(Box::new(message)));
                 urgent = true;
             }
-            if found.moment < first {
+            // Of several rules of a group that one event completes, the first in order names the incident.
+            let earlier = found.moment < first
+                || (found.moment == first
+                    && self.incidents[at].member(unit, now.rules).is_none_or(|member| rule.member < member));
+            if earlier {
                 self.incidents[at].set_head(head(unit, rule, &self.tenant, &self.key));
             }
             self.incidents[at].add_moment(found.moment);
@@ -249,11 +273,17 @@ impl KeyState {
     }
 
     /// Names the incident that opens with a moment.
+    ///
+    /// An id is given once. The ids that an incident had lie within its time, so the incidents that cover this instant
+    /// (they ended, or the moment would be one of theirs) say how many were given for it, in every order of arrival.
+    /// Only where reopened ones were merged is that too few, and what is remembered decides.
     fn incident_id(&self, unit: &Unit, moment: Stamp) -> IncidentId {
-        let same_instant =
-            |incident: &&IncidentState| incident.first.at == moment.at && !incident.status.is_active();
-        let generation = self.incidents.iter().filter(same_instant).count() as u32;
-        IncidentId::of(&self.tenant, &unit.id, &self.key.canonical(), moment.at, generation)
+        let covers = |incident: &&IncidentState| incident.first.at <= moment.at && incident.last >= moment.at;
+        let least = self.incidents.iter().filter(covers).count() as u32;
+        let key = self.key.canonical();
+        let id = |generation| IncidentId::of(&self.tenant, &unit.id, &key, moment.at, generation);
+        let given = |id: &IncidentId| self.incidents.iter().any(|incident| incident.answers_to(*id));
+        (least..u32::MAX).map(id).find(|id| !given(id)).expect("fewer incidents than numbers")
     }
 
     fn open(
@@ -391,6 +421,7 @@ impl KeyState {
         // Also where the same event satisfied a step without being evidence of it.
         self.members.iter_mut().for_each(|member| member.forget(&spent));
         self.spent.extend(spent);
+        self.spent_events = None;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The worker as a service: connect, begin, loop until told to stop, begin anew where the log was replaced.
+//! The engine as a service: telemetry and API, connection, worker; until told to stop, and anew where the log was replaced.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use sightline_schemas::control::RulesMessage;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::api::{self, Readiness};
+use crate::api;
 use crate::bus::BusError;
 use crate::bus::jetstream::connect::{ConnectSettings, Connection, FirstConnect, connect};
 use crate::bus::jetstream::event_log::JetStreamEvents;
 use crate::bus::jetstream::output_log::{InFlight, JetStreamOutputs};
 use crate::config::{Config, NatsConfig};
 use crate::state::{Durability, SledStore};
+use crate::telemetry::Readiness;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::inspect::Status;
 use crate::worker::run::{Settings, Worker};
@@ -52,6 +53,11 @@ impl Signals {
             _ = self.hangup.recv() => Asked::Reload,
         }
     }
+
+    /// Waits until the operator asks to stop.
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Asked::Stop) {}
+    }
 }
 
 /// Runs until SIGTERM or SIGINT. `read_rules` reads the rules as they are on disk now: at the start, and on SIGHUP.
@@ -73,7 +79,12 @@ pub async fn run(
         let bound = api::serve(listen, metrics.clone(), readiness.clone(), inspect, api_stops).await?;
         tracing::info!(listen = %bound, "health, metrics and inspection");
     }
-    let connection = connect(&connect_settings(&config.nats), FirstConnect::KeepTrying).await?;
+    let nats = connect_settings(&config.nats);
+    let connection = tokio::select! {
+        connection = connect(&nats, FirstConnect::KeepTrying) => connection?,
+        // Without a server this takes for ever, and nothing is begun yet that would need an end.
+        () = signals.stop() => return Ok(()),
+    };
     loop {
         let begun = begin(config, &connection, &metrics, &readiness, &status, &mut signals).await?;
         let Some(mut worker) = begun else { break };
@@ -187,9 +198,8 @@ async fn attend(
                 }
             }
         };
-        worker.refresh_lag().await?;
         match asked {
-            None => {}
+            None => worker.refresh_lag().await?,
             Some(Asked::Stop) => return Ok(Left::BetweenTurns),
             Some(Asked::Reload) => match read_rules() {
                 Ok(read) => {
@@ -205,7 +215,11 @@ async fn attend(
 async fn drain(config: &Config, worker: &mut JetStreamWorker) -> anyhow::Result<()> {
     tracing::info!("draining");
     match tokio::time::timeout(config.worker.drain_timeout, worker.drain()).await {
-        Ok(drained) => drained.context("could not drain"),
+        Ok(drained) => {
+            drained.context("could not drain")?;
+            crash_point!(AfterDrain);
+            Ok(())
+        }
         Err(_) => {
             // Nothing is lost by it: the next start replays from the checkpoint before.
             tracing::warn!("gave up draining; the next start has more to replay");

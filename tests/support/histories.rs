@@ -1,0 +1,346 @@
+//! Random rules and random histories for them, from a seed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use bytes::Bytes;
+use serde_json::json;
+use sightline::bus::LogMessage;
+use sightline_schemas::subject::{CONTROL_TICK, EventSubject};
+use sightline_schemas::{EventTime, Severity};
+
+use super::oracle::{Event, Need, Rule, Step};
+
+/// Chance, from a seed: xorshift64*.
+#[derive(Clone, Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// From a seed.
+    pub fn new(seed: u64) -> Self {
+        // Neighbouring seeds must not begin alike.
+        Chance((seed.wrapping_add(1)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let bits = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d);
+        ((bits >> 33) % end as u64) as usize
+    }
+
+    /// A number from `from` to `to`, both included.
+    pub fn between(&mut self, from: i64, to: i64) -> i64 {
+        from + self.below((to - from + 1) as usize) as i64
+    }
+
+    /// True once in `times`.
+    pub fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    /// One of several.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
+    }
+}
+
+/// What enters the log.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Event(Event),
+    /// Sets the status of one of the incidents that are active by then.
+    Status { pick: usize, status: &'static str },
+}
+
+/// Rules, a history, and how to run it.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub rules: Vec<Rule>,
+    pub history: Vec<Entry>,
+    /// In seconds.
+    pub late: i64,
+    pub coalesce: i64,
+    pub partitions: usize,
+    pub batch: usize,
+}
+
+const KINDS: [&str; 4] = ["k0", "k1", "k2", "k3"];
+const BYS: [&[&str]; 5] = [&["a"], &["b"], &["a", "b"], &["host_id"], &[]];
+
+/// The case of a seed.
+pub fn case(seed: u64) -> Case {
+    let mut chance = Chance::new(seed);
+    let mut rules = event_rules(&mut chance);
+    let chained = chance.below(3);
+    for _ in 0..chained {
+        let rule = chain_rule(&mut chance, &rules);
+        rules.push(rule);
+    }
+    let late = chance.pick(&[0, 3, 10, 1_000]);
+    Case {
+        history: history(&mut chance, late),
+        rules,
+        late,
+        coalesce: chance.pick(&[0, 1, 5, 100_000]),
+        partitions: chance.pick(&[1, 2, 7]),
+        batch: chance.pick(&[1, 2, 5, 1_000]),
+    }
+}
+
+fn event_rules(chance: &mut Chance) -> Vec<Rule> {
+    let count = 1 + chance.below(3);
+    let group = (count > 1 && chance.once_in(3)).then(|| "g".to_owned());
+    let mut rules: Vec<Rule> = Vec::new();
+    for at in 0..count {
+        let mut rule = rule(chance, at);
+        let ordered = rule.ordered;
+        rule.steps = (0..1 + chance.below(3)).map(|at| event_step(chance, at, ordered)).collect();
+        if group.is_some() {
+            rule.group.clone_from(&group);
+            if let Some(first) = rules.first() {
+                rule.by.clone_from(&first.by);
+            }
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+/// A rule whose steps are to come.
+fn rule(chance: &mut Chance, at: usize) -> Rule {
+    Rule {
+        id: format!("r{at}"),
+        severity: chance.pick(&Severity::ALL),
+        severity_max: chance.once_in(4),
+        window: chance.pick(&[1, 3, 5, 10, 20, 40]),
+        ordered: chance.once_in(2),
+        distinct_events: !chance.once_in(4),
+        group: None,
+        by: chance.pick(&BYS).to_vec(),
+        steps: Vec::new(),
+    }
+}
+
+fn event_step(chance: &mut Chance, at: usize, ordered: bool) -> Step {
+    let mut kinds: Vec<&'static str> = (0..chance.below(3)).map(|_| chance.pick(&KINDS)).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let need = need(chance, ordered);
+    let key_from = if chance.once_in(8) { BTreeMap::from([("a", "b")]) } else { BTreeMap::new() };
+    Step {
+        name: format!("s{at}"),
+        kinds,
+        tagged: chance.once_in(5),
+        of_rule: None,
+        need,
+        gap: (ordered && at > 0 && chance.once_in(3)).then(|| chance.between(0, 8)),
+        key_from,
+    }
+}
+
+fn need(chance: &mut Chance, ordered: bool) -> Need {
+    match chance.below(8) {
+        0 if !ordered => Need::Distinct(1 + chance.below(3)),
+        0..=1 => Need::Count(2),
+        2 => Need::Count(if ordered { 2 } else { 3 }),
+        _ => Need::Count(1),
+    }
+}
+
+/// A rule on the completions of rules, and maybe on events too.
+fn chain_rule(chance: &mut Chance, below: &[Rule]) -> Rule {
+    let mut new = rule(chance, below.len());
+    let ordered = new.ordered;
+    let steps = 1 + chance.below(2);
+    for at in 0..steps {
+        let mut step = event_step(chance, at, ordered);
+        // Completions of one rule, the last one more often than not: chains get long.
+        if at == 0 || chance.once_in(2) {
+            let target = if chance.once_in(2) { below.len() - 1 } else { chance.below(below.len()) };
+            step.of_rule = Some(target);
+            step.kinds.clear();
+            step.tagged = false;
+            step.key_from.clear();
+            if at == 0 {
+                // A completion of a completion passes on its key alone.
+                new.by.clone_from(&below[target].by);
+                if below[target].steps.iter().all(|step| step.of_rule.is_none()) && chance.once_in(2) {
+                    new.by = chance.pick(&BYS).to_vec();
+                }
+            }
+        }
+        new.steps.push(step);
+    }
+    // What a second completion lacks for the key, or for what it counts, it must not be asked for.
+    for step in &mut new.steps {
+        let Some(target) = step.of_rule else { continue };
+        let passed_on = below[target].steps.iter().any(|step| step.of_rule.is_some());
+        if passed_on && !new.by.iter().all(|part| below[target].by.contains(part)) {
+            *step = Step { of_rule: None, kinds: vec!["k0"], ..step.clone() };
+        }
+        if passed_on && matches!(step.need, Need::Distinct(_)) {
+            step.need = Need::Count(2);
+        }
+    }
+    new
+}
+
+fn history(chance: &mut Chance, late: i64) -> Vec<Entry> {
+    let count = 2 + chance.below(18);
+    let span = chance.pick(&[0, 5, 30, 60, 120]);
+    let keys = 1 + chance.below(2);
+    let tenants = if chance.once_in(4) { 2 } else { 1 };
+    let mut arrivals: Vec<(i64, usize, Event)> = Vec::new();
+    for at in 0..count {
+        let event = event(chance, at as u32, span, keys, tenants);
+        // An event arrives when no other one is ahead of it by more than the lateness.
+        let delay = chance.between(0, late);
+        if chance.once_in(8) {
+            arrivals.push((event.at + chance.between(0, late), count + at, event.clone()));
+        }
+        arrivals.push((event.at + delay, at, event));
+    }
+    if chance.once_in(3) {
+        arrivals.sort_by_key(|(_, _, event)| (event.at, event.number));
+    } else {
+        arrivals.sort_by_key(|(arrival, number, _)| (*arrival, *number));
+    }
+    let mut history: Vec<Entry> = arrivals.into_iter().map(|(_, _, event)| Entry::Event(event)).collect();
+    if chance.once_in(3) {
+        for _ in 0..1 + chance.below(4) {
+            let status = chance.pick(&["resolved", "dismissed", "closed", "triaged", "contained"]);
+            let pick = chance.below(1_000);
+            history.insert(chance.below(history.len() + 1), Entry::Status { pick, status });
+        }
+    }
+    history
+}
+
+fn event(chance: &mut Chance, number: u32, span: i64, keys: usize, tenants: usize) -> Event {
+    let names = ["x", "yy", "z"];
+    let name = |chance: &mut Chance| names[chance.below(keys)];
+    let mut fields = BTreeMap::new();
+    for (field, never_in) in [("b", 6), ("v", 6), ("host_id", 5), ("user", 3)] {
+        if !chance.once_in(never_in) {
+            let value = match field {
+                "v" => chance.pick(&["1", "2", "3", "4"]),
+                "user" => chance.pick(&["ana", "ben"]),
+                _ => name(chance),
+            };
+            fields.insert(field, value);
+        }
+    }
+    let a = match chance.below(10) {
+        0 => vec![],
+        1 => vec!["x", "yy"],
+        _ => vec![name(chance)],
+    };
+    Event {
+        tenant: if chance.below(tenants) == 0 { "default" } else { "other" },
+        source: chance.pick(&["s1", "s2"]),
+        number,
+        kind: chance.pick(&KINDS),
+        tagged: chance.once_in(3),
+        severity: chance.pick(&Severity::ALL),
+        at: 1_000 + chance.between(0, span),
+        a,
+        fields,
+    }
+}
+
+/// The rules as a rule file.
+pub fn rule_file(rules: &[Rule], late: i64) -> String {
+    let mut text = "rules:\n".to_owned();
+    for rule in rules {
+        let mode = if rule.severity_max { "max" } else { "rule" };
+        let group = rule.group.as_ref().map(|group| format!(", group: {group}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "- {{id: {}, severity: {}, severity_mode: {mode}, window: {}s, late: {late}s, ordered: {}, \
+             distinct_events: {}, by: [{}]{group}, steps: [",
+            rule.id,
+            rule.severity.as_str(),
+            rule.window,
+            rule.ordered,
+            rule.distinct_events,
+            rule.by.join(", "),
+        );
+        for step in &rule.steps {
+            let _ = writeln!(text, "    {},", step_text(rule, step, rules));
+        }
+        text.push_str("  ]}\n");
+    }
+    text
+}
+
+fn step_text(rule: &Rule, step: &Step, rules: &[Rule]) -> String {
+    let mut text = format!("{{name: {}", step.name);
+    let _ = match step.of_rule {
+        Some(target) => write!(text, ", rule: {}", rules[target].id),
+        None => {
+            let kinds = (!step.kinds.is_empty()).then(|| format!("kind: [{}]", step.kinds.join(", ")));
+            let tags = step.tagged.then(|| "tags_any: [t]".to_owned());
+            let asked: Vec<String> = kinds.into_iter().chain(tags).collect();
+            write!(text, ", match: {{{}}}", asked.join(", "))
+        }
+    };
+    let _ = match step.need {
+        Need::Count(count) => write!(text, ", min_count: {count}"),
+        Need::Distinct(count) => write!(text, ", distinct: {{field: v, at_least: {count}}}"),
+    };
+    if let Some(gap) = step.gap {
+        let _ = write!(text, ", max_gap: {gap}s");
+    }
+    let by: Vec<String> = step
+        .key_from
+        .iter()
+        .filter(|(part, _)| rule.by.contains(part))
+        .map(|(part, field)| format!("{part}: {field}"))
+        .collect();
+    if !by.is_empty() {
+        let _ = write!(text, ", by: {{{}}}", by.join(", "));
+    }
+    text + "}"
+}
+
+/// An event as a message of the input log.
+pub fn event_message(event: &Event, seq: u64, received_at: EventTime) -> LogMessage {
+    let mut body = json!({
+        "source_event_id": event.number.to_string(),
+        "kind": event.kind,
+        "severity": event.severity.as_str(),
+        "ts": EventTime::from_micros(event.at * 1_000_000).to_string(),
+        "tags": if event.tagged { vec!["t"] } else { vec![] },
+        "fields": {"a": event.a},
+    });
+    for (field, value) in &event.fields {
+        match *field {
+            "host_id" | "user" => body[*field] = json!(value),
+            _ => body["fields"][*field] = json!(value),
+        }
+    }
+    let subject = EventSubject { tenant: event.tenant.to_owned(), source: event.source.to_owned() };
+    LogMessage {
+        seq,
+        subject: Some(subject.subject()),
+        content_type: None,
+        content_encoding: None,
+        received_at: Some(received_at),
+        body: Bytes::from(serde_json::to_vec(&body).expect("an event is plain data")),
+    }
+}
+
+/// A message that says nothing but the time.
+pub fn tick(seq: u64, received_at: EventTime) -> LogMessage {
+    LogMessage {
+        seq,
+        subject: Some(CONTROL_TICK.to_owned()),
+        content_type: None,
+        content_encoding: None,
+        received_at: Some(received_at),
+        body: Bytes::new(),
+    }
+}

@@ -1,0 +1,445 @@
+//! The slow, obvious engine: every answer is worked out anew from all hits of a key, by the definition.
+//!
+//! * A *moment* is a hit with which a rule is complete within the window that ends there. For a sequence, complete means
+//!   that some chain of hits, one for each place, in order of time, ends with it; all chains are tried.
+//! * An *incident* is a run of moments of which none is further than the window of its unit from the one before.
+//! * When an incident ends, the events that are its evidence are gone for its unit and key.
+//!
+//! It shares nothing with the engine but the types of the messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sightline_schemas::incident::StepExplain;
+use sightline_schemas::{EventId, EventTime, IncidentId, Severity};
+
+use super::outcome::Summary;
+
+/// Pieces of evidence of a step that an incident lists at either end.
+const LISTED_AT_EITHER_END: usize = 12;
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub id: String,
+    pub severity: Severity,
+    /// Whether the evidence decides the severity.
+    pub severity_max: bool,
+    /// In seconds.
+    pub window: i64,
+    pub ordered: bool,
+    pub distinct_events: bool,
+    pub group: Option<String>,
+    /// Fields that make the key.
+    pub by: Vec<&'static str>,
+    pub steps: Vec<Step>,
+}
+
+/// A step of a rule.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub name: String,
+    /// Kinds of events that satisfy it, any if there are none.
+    pub kinds: Vec<&'static str>,
+    /// Whether the event must carry the tag `t`.
+    pub tagged: bool,
+    /// The rule whose completions satisfy it, instead of events.
+    pub of_rule: Option<usize>,
+    pub need: Need,
+    /// Most seconds since the step before.
+    pub gap: Option<i64>,
+    /// The field that makes a part of the key here, where it is not the part's own.
+    pub key_from: BTreeMap<&'static str, &'static str>,
+}
+
+/// How much a step takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Count(usize),
+    /// Distinct values of the field `v`.
+    Distinct(usize),
+}
+
+/// An event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub tenant: &'static str,
+    pub source: &'static str,
+    pub number: u32,
+    pub kind: &'static str,
+    pub tagged: bool,
+    pub severity: Severity,
+    /// In seconds.
+    pub at: i64,
+    /// `a`, of which an event can have several, and `b`, `v`, `host_id`, `user`.
+    pub a: Vec<&'static str>,
+    pub fields: BTreeMap<&'static str, &'static str>,
+}
+
+/// Who wins a step of a rule for a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    at: i64,
+    event: EventId,
+    rule: usize,
+    step: usize,
+    source: String,
+    severity: Severity,
+    fields: BTreeMap<String, String>,
+}
+
+type Stamp = (i64, EventId);
+
+impl Hit {
+    fn stamp(&self) -> Stamp {
+        (self.at, self.event)
+    }
+}
+
+/// Names the hits that incidents come of: tenant, unit of rules, key.
+type PlaceName = (String, String, Vec<String>);
+
+#[derive(Clone, Debug, Default)]
+struct Place {
+    hits: Vec<Hit>,
+    spent: BTreeSet<EventId>,
+    ended: Vec<(i64, i64, Summary)>,
+}
+
+/// A run of moments.
+struct Incident {
+    first: i64,
+    last: i64,
+    summary: Summary,
+    evidence: BTreeSet<EventId>,
+}
+
+/// What is known after some of a history.
+#[derive(Debug)]
+pub struct Oracle<'r> {
+    rules: &'r [Rule],
+    places: BTreeMap<PlaceName, Place>,
+}
+
+impl Event {
+    /// The id that the event's own key gives it.
+    pub fn id(&self) -> EventId {
+        EventId::from_source_key(self.tenant, self.source, &self.number.to_string())
+    }
+
+    fn values(&self, field: &str) -> Vec<&'static str> {
+        if field == "a" { self.a.clone() } else { self.fields.get(field).copied().into_iter().collect() }
+    }
+}
+
+impl Rule {
+    fn unit(&self) -> &str {
+        self.group.as_ref().unwrap_or(&self.id)
+    }
+
+    /// For each place of a sequence its step, and the most seconds since the place before.
+    fn places(&self) -> Vec<(usize, Option<i64>)> {
+        let mut places = Vec::new();
+        for (at, step) in self.steps.iter().enumerate() {
+            let Need::Count(count) = step.need else { panic!("a sequence counts no values") };
+            places.extend((0..count).map(|n| (at, if n == 0 { step.gap } else { None })));
+        }
+        places
+    }
+}
+
+impl<'r> Oracle<'r> {
+    /// Under these rules; a rule comes after the ones that it builds on.
+    pub fn new(rules: &'r [Rule]) -> Self {
+        Oracle { rules, places: BTreeMap::new() }
+    }
+
+    /// Takes in an event.
+    pub fn take(&mut self, event: &Event) {
+        for (rule, step) in self.steps() {
+            let asked = &self.rules[rule].steps[step];
+            let satisfied = asked.of_rule.is_none()
+                && (asked.kinds.is_empty() || asked.kinds.contains(&event.kind))
+                && (!asked.tagged || event.tagged);
+            if !satisfied {
+                continue;
+            }
+            let mut fields: BTreeMap<String, String> =
+                event.fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            fields.extend(event.a.first().map(|first| ("a".to_owned(), (*first).to_owned())));
+            let hit = Hit {
+                at: event.at,
+                event: event.id(),
+                rule,
+                step,
+                source: event.source.to_owned(),
+                severity: event.severity,
+                fields,
+            };
+            let values = |field: &str| event.values(field).into_iter().map(str::to_owned).collect();
+            self.give(event.tenant, hit, values);
+        }
+    }
+
+    /// The id of an incident means that it ends. Answers whether there is such a one.
+    pub fn end(&mut self, id: IncidentId) -> bool {
+        self.complete();
+        for name in self.places.keys().cloned().collect::<Vec<_>>() {
+            let Some(incident) = self.incidents(&name).into_iter().find(|it| it.summary.id == id) else { continue };
+            let place = self.places.get_mut(&name).expect("it was just seen");
+            place.hits.retain(|hit| !incident.evidence.contains(&hit.event));
+            place.spent.extend(&incident.evidence);
+            place.ended.push((incident.first, incident.last, incident.summary));
+            return true;
+        }
+        false
+    }
+
+    /// All incidents, ended ones too.
+    pub fn result(mut self) -> BTreeMap<IncidentId, Summary> {
+        self.complete();
+        let ended = self.places.values().flat_map(|place| &place.ended).map(|(_, _, summary)| summary.clone());
+        let open = self.places.keys().flat_map(|name| self.incidents(name)).map(|incident| incident.summary);
+        ended.chain(open).map(|summary| (summary.id, summary)).collect()
+    }
+
+    fn steps(&self) -> Vec<(usize, usize)> {
+        let steps = |(at, rule): (usize, &Rule)| (0..rule.steps.len()).map(move |step| (at, step)).collect::<Vec<_>>();
+        self.rules.iter().enumerate().flat_map(steps).collect()
+    }
+
+    /// Gives a hit to every key that it names.
+    fn give(&mut self, tenant: &str, hit: Hit, values: impl Fn(&str) -> Vec<String>) {
+        let rule = &self.rules[hit.rule];
+        let step = &rule.steps[hit.step];
+        if matches!(step.need, Need::Distinct(_)) && !hit.fields.contains_key("v") {
+            return;
+        }
+        let mut keys: Vec<Vec<String>> = vec![Vec::new()];
+        for part in &rule.by {
+            let values = values(step.key_from.get(part).unwrap_or(part));
+            let with = |key: &Vec<String>| {
+                let key = key.clone();
+                values.clone().into_iter().map(move |value| [key.clone(), vec![value]].concat()).collect::<Vec<_>>()
+            };
+            keys = keys.iter().flat_map(with).collect();
+        }
+        for key in keys.into_iter().collect::<BTreeSet<_>>() {
+            let name = (tenant.to_owned(), rule.unit().to_owned(), key);
+            let place = self.places.entry(name).or_default();
+            let known = |it: &Hit| (it.event, it.rule, it.step) == (hit.event, hit.rule, hit.step);
+            if !place.spent.contains(&hit.event) && !place.hits.iter().any(known) {
+                place.hits.push(hit.clone());
+            }
+        }
+    }
+
+    /// Gives the completions of rules to the rules that build on them.
+    fn complete(&mut self) {
+        for upstream in 0..self.rules.len() {
+            let feeds: Vec<(usize, usize)> = self.steps();
+            let feeds = feeds.into_iter().filter(|(rule, step)| self.rules[*rule].steps[*step].of_rule == Some(upstream));
+            for (rule, step) in feeds {
+                for (name, place) in self.places.clone() {
+                    if name.1 == self.rules[upstream].unit() {
+                        self.complete_for(upstream, (rule, step), &name, &place);
+                    }
+                }
+            }
+        }
+    }
+
+    fn complete_for(&mut self, upstream: usize, to: (usize, usize), name: &PlaceName, place: &Place) {
+        let rule = &self.rules[upstream];
+        let hits: Vec<&Hit> = place.hits.iter().filter(|hit| hit.rule == upstream).collect();
+        for moment in moments(rule, &hits).into_keys() {
+            let last = hits.iter().find(|hit| hit.stamp() == moment).expect("a moment is a hit");
+            let mut fields = last.fields.clone();
+            fields.extend(rule.by.iter().zip(&name.2).map(|(part, value)| ((*part).to_owned(), value.clone())));
+            let hit = Hit {
+                at: last.at,
+                event: EventId::of_completion(&rule.id, &name.2.join("\u{1f}"), last.event),
+                rule: to.0,
+                step: to.1,
+                source: last.source.clone(),
+                severity: rule.severity,
+                fields: fields.clone(),
+            };
+            self.give(&name.0, hit, |field| fields.get(field).cloned().into_iter().collect());
+        }
+    }
+
+    fn incidents(&self, name: &PlaceName) -> Vec<Incident> {
+        let place = &self.places[name];
+        let members: Vec<usize> = (0..self.rules.len()).filter(|at| self.rules[*at].unit() == name.1).collect();
+        let window = members.iter().map(|at| self.rules[*at].window).max().unwrap_or(0);
+        // Every moment of every rule of the unit, with its evidence.
+        let mut all: BTreeMap<(Stamp, usize), BTreeSet<Hit>> = BTreeMap::new();
+        for member in members {
+            let hits: Vec<&Hit> = place.hits.iter().filter(|hit| hit.rule == member).collect();
+            let found = moments(&self.rules[member], &hits).into_iter();
+            all.extend(found.map(|(stamp, evidence)| ((stamp, member), evidence)));
+        }
+        let mut runs: Vec<Vec<((Stamp, usize), BTreeSet<Hit>)>> = Vec::new();
+        for moment in all {
+            match runs.last_mut() {
+                Some(run) if moment.0.0.0 - run[run.len() - 1].0.0.0 <= window => run.push(moment),
+                _ => runs.push(vec![moment]),
+            }
+        }
+        runs.into_iter().map(|run| self.incident(name, place, &run)).collect()
+    }
+
+    fn incident(&self, name: &PlaceName, place: &Place, run: &[((Stamp, usize), BTreeSet<Hit>)]) -> Incident {
+        let ((first, opener), _) = run[0];
+        let ((last, _), _) = run[run.len() - 1];
+        let opener = &self.rules[opener];
+        let over = place.ended.iter().filter(|(from, to, _)| *from <= first.0 && first.0 <= *to).count();
+        let id = IncidentId::of(&name.0, &name.1, &name.2.join("\u{1f}"), time(first.0), over as u32);
+        let hits: BTreeSet<&Hit> = run.iter().flat_map(|(_, evidence)| evidence).collect();
+        let events: BTreeSet<Stamp> = hits.iter().map(|hit| hit.stamp()).collect();
+        let texts = |of: &dyn Fn(&Hit) -> Option<String>| -> Vec<String> {
+            hits.iter().filter_map(|hit| of(hit)).collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        let mut by_step: BTreeMap<(String, String), Vec<&Hit>> = BTreeMap::new();
+        for hit in &hits {
+            let rule = &self.rules[hit.rule];
+            by_step.entry((rule.id.clone(), rule.steps[hit.step].name.clone())).or_default().push(hit);
+        }
+        let summary = Summary {
+            id,
+            tenant: name.0.clone(),
+            rule: opener.id.clone(),
+            severity: match opener.severity_max {
+                true => hits.iter().map(|hit| hit.severity).max().unwrap_or_default(),
+                false => opener.severity,
+            },
+            first_event_at: time(hits.iter().map(|hit| hit.at).min().unwrap_or(0)),
+            last_event_at: time(hits.iter().map(|hit| hit.at).max().unwrap_or(0)),
+            event_count: events.len() as u64,
+            suppressed_count: run.len() as u64 - 1,
+            sources: texts(&|hit| Some(hit.source.clone())),
+            hosts: texts(&|hit| hit.fields.get("host_id").cloned()),
+            users: texts(&|hit| hit.fields.get("user").cloned()),
+            evidence: listed(&by_step),
+            explain: by_step.iter().map(|(names, hits)| self.explain(names, hits)).collect(),
+        };
+        let evidence = events.into_iter().map(|(_, event)| event).collect();
+        Incident { first: first.0, last: last.0, summary, evidence }
+    }
+
+    fn explain(&self, (rule, step): &(String, String), hits: &[&Hit]) -> StepExplain {
+        let need = self.rules[hits[0].rule].steps[hits[0].step].need;
+        let values: BTreeSet<String> = hits.iter().filter_map(|hit| hit.fields.get("v").cloned()).collect();
+        let (needed, values) = match need {
+            Need::Count(needed) => (needed, Vec::new()),
+            Need::Distinct(needed) => (needed, values.into_iter().collect()),
+        };
+        StepExplain {
+            rule: rule.clone(),
+            step: step.clone(),
+            needed: needed as u32,
+            events: hits.len() as u64,
+            first_at: time(hits[0].at),
+            last_at: time(hits[hits.len() - 1].at),
+            values,
+        }
+    }
+}
+
+fn time(seconds: i64) -> EventTime {
+    EventTime::from_micros(seconds * 1_000_000)
+}
+
+/// The evidence that an incident lists: the first and the last of each step, all of it in order of time.
+fn listed(by_step: &BTreeMap<(String, String), Vec<&Hit>>) -> Vec<(EventTime, EventId, String, String)> {
+    let mut listed = Vec::new();
+    for ((rule, step), hits) in by_step {
+        let shown = |at: usize| at < LISTED_AT_EITHER_END || at + LISTED_AT_EITHER_END >= hits.len();
+        let hits = hits.iter().enumerate().filter(|(at, _)| shown(*at));
+        listed.extend(hits.map(|(_, hit)| (time(hit.at), hit.event, rule.clone(), step.clone())));
+    }
+    listed.sort();
+    listed
+}
+
+/// Each moment of a rule, with the hits that are evidence at it.
+fn moments(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, BTreeSet<Hit>> {
+    if rule.ordered {
+        return sequence(rule, hits);
+    }
+    let mut moments = BTreeMap::new();
+    for moment in hits.iter().map(|hit| hit.stamp()).collect::<BTreeSet<_>>() {
+        let within: Vec<&Hit> = hits
+            .iter()
+            .filter(|hit| hit.at >= moment.0 - rule.window && hit.stamp() <= moment)
+            .copied()
+            .collect();
+        if all_of(rule, &within) {
+            moments.insert(moment, within.into_iter().cloned().collect());
+        }
+    }
+    moments
+}
+
+/// Whether every step has what it takes; with events of its own, where events count once.
+fn all_of(rule: &Rule, within: &[&Hit]) -> bool {
+    let of = |step: usize| within.iter().filter(move |hit| hit.step == step);
+    let enough = rule.steps.iter().enumerate().all(|(at, step)| match step.need {
+        Need::Count(needed) => of(at).count() >= needed,
+        Need::Distinct(needed) => of(at).map(|hit| &hit.fields["v"]).collect::<BTreeSet<_>>().len() >= needed,
+    });
+    // Hall: the steps can be served if and only if every choice of them together has events enough.
+    let counts: Vec<(usize, usize)> = rule
+        .steps
+        .iter()
+        .enumerate()
+        .filter_map(|(at, step)| match step.need {
+            Need::Count(needed) => Some((at, needed)),
+            Need::Distinct(_) => None,
+        })
+        .collect();
+    let served = (0_u32..1 << counts.len()).all(|choice| {
+        let chosen: Vec<(usize, usize)> =
+            counts.iter().enumerate().filter(|(bit, _)| choice & (1 << bit) != 0).map(|(_, it)| *it).collect();
+        let events: BTreeSet<EventId> =
+            chosen.iter().flat_map(|(at, _)| of(*at)).map(|hit| hit.event).collect();
+        events.len() >= chosen.iter().map(|(_, needed)| needed).sum()
+    });
+    enough && (served || !rule.distinct_events)
+}
+
+/// All chains, one after the other.
+fn sequence(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, BTreeSet<Hit>> {
+    let mut moments = BTreeMap::new();
+    extend(rule, &rule.places(), hits, &mut Vec::new(), &mut moments);
+    moments
+}
+
+fn extend<'h>(
+    rule: &Rule,
+    places: &[(usize, Option<i64>)],
+    hits: &[&'h Hit],
+    chain: &mut Vec<&'h Hit>,
+    moments: &mut BTreeMap<Stamp, BTreeSet<Hit>>,
+) {
+    let Some((step, gap)) = places.get(chain.len()) else {
+        let last = chain[chain.len() - 1].stamp();
+        let evidence = moments.entry(last).or_default();
+        chain.iter().filter(|hit| !evidence.contains(**hit)).cloned().collect::<Vec<_>>().into_iter().for_each(|hit| {
+            evidence.insert(hit.clone());
+        });
+        return;
+    };
+    for hit in hits.iter().filter(|hit| hit.step == *step) {
+        if let (Some(first), Some(before)) = (chain.first(), chain.last()) {
+            let in_order = hit.at >= before.at && hit.at - first.at <= rule.window;
+            let near = gap.is_none_or(|gap| hit.at - before.at <= gap);
+            if !in_order || !near || chain.iter().any(|used| used.event == hit.event) {
+                continue;
+            }
+        }
+        chain.push(hit);
+        extend(rule, places, hits, chain, moments);
+        chain.pop();
+    }
+}

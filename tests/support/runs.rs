@@ -1,0 +1,107 @@
+//! One log through the state machine in every configuration. Whatever the configuration, the bytes that come out are
+//! the same.
+
+use std::sync::Arc;
+
+use sightline::bus::{LogMessage, Output};
+use sightline::state::table::StateTable;
+use sightline::worker::intake::SourceTally;
+use sightline::worker::machine::{Applied, Machine};
+use sightline_core::correlate::KeyState;
+use sightline_schemas::EventTime;
+use sightline_schemas::control::RulesMessage;
+
+/// What came out of a run, and what was counted.
+#[derive(Debug, Default)]
+pub struct Run {
+    pub incidents: Vec<Output>,
+    pub dead_letters: Vec<Output>,
+    pub counts: Counts,
+    /// Keys remembered at the end.
+    pub keys: usize,
+}
+
+/// Counts over all sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub events: u64,
+    pub duplicates: u64,
+    pub late: u64,
+    pub suspect: u64,
+    pub commands: (u64, u64),
+    /// Rule changes that took effect, and that were refused.
+    pub rules: (usize, usize),
+}
+
+impl Run {
+    /// Takes in what a batch brought about.
+    pub fn take(&mut self, applied: Applied) {
+        let sum = |of: fn(&SourceTally) -> u64| applied.sources.values().map(of).sum::<u64>();
+        self.counts.events += sum(|tally| tally.events);
+        self.counts.duplicates += sum(|tally| tally.duplicates);
+        self.counts.late += sum(|tally| tally.late);
+        self.counts.suspect += sum(|tally| tally.suspect);
+        self.counts.commands.0 += applied.commands.0;
+        self.counts.commands.1 += applied.commands.1;
+        self.counts.rules.0 += applied.rule_changes.iter().filter(|change| change.is_ok()).count();
+        self.counts.rules.1 += applied.rule_changes.iter().filter(|change| change.is_err()).count();
+        self.incidents.extend(applied.incidents);
+        self.dead_letters.extend(applied.dead_letters);
+    }
+}
+
+/// A machine that remembers nothing, under these rules.
+pub fn fresh(rules: &RulesMessage, partitions: usize) -> Machine {
+    let table = Arc::new(StateTable::default());
+    match Machine::new("test", rules.clone(), table, partitions, 0, EventTime::MIN) {
+        Ok(machine) => machine,
+        Err(why) => panic!("the rules cannot be used: {why}"),
+    }
+}
+
+/// Runs a log in batches.
+pub fn batches(rules: &RulesMessage, log: &[LogMessage], partitions: usize, batch: usize) -> Run {
+    let mut machine = fresh(rules, partitions);
+    let mut run = Run::default();
+    for batch in log.chunks(batch) {
+        run.take(machine.apply(batch));
+    }
+    run.keys = remembered(&mut machine);
+    run
+}
+
+/// Runs a log with a restart after every `every` messages, each time with another number of partitions. Keys that
+/// are idle are swept before some of the restarts, which must make no difference either.
+pub fn restarts(rules: &RulesMessage, log: &[LogMessage], every: usize) -> Run {
+    let mut machine = fresh(rules, 2);
+    let mut run = Run::default();
+    for (at, batch) in log.chunks(every).enumerate() {
+        run.take(machine.apply(batch));
+        if at % 2 == 1 {
+            remembered(&mut machine);
+        }
+        machine = restarted(&machine, [1, 2, 7][at % 3]);
+    }
+    run.keys = remembered(&mut machine);
+    run
+}
+
+/// The machine that a checkpoint of this one would start.
+fn restarted(machine: &Machine, partitions: usize) -> Machine {
+    let table = Arc::new(StateTable::default());
+    machine.table().for_each(|key, state| {
+        let bytes = rmp_serde::to_vec(state).expect("a state can be written down");
+        let state: KeyState = rmp_serde::from_slice(&bytes).expect("and read back");
+        table.restore(key, state);
+    });
+    let rules = machine.rules_message().clone();
+    Machine::new("test", rules, table, partitions, machine.position(), machine.log_time())
+        .expect("rules that were in force can be used")
+}
+
+/// Forgets idle keys, and counts the others.
+fn remembered(machine: &mut Machine) -> usize {
+    let now = machine.log_time();
+    machine.correlator().forget_idle(now);
+    machine.table().len()
+}
