@@ -11,7 +11,7 @@ use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFac
 use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, Loaded, Meta, StoreError, decide};
 use crate::worker::checkpoint::{STATE_FORMAT, decode, live};
-use crate::worker::machine::{Machine, no_rules};
+use crate::worker::machine::{Machine, compile, no_rules};
 use crate::worker::threads::on_disk;
 use crate::worker::{emit, intake};
 
@@ -151,7 +151,8 @@ async fn first_rules(events: &mut impl EventLog, first_seq: u64) -> Result<Rules
     }
     let message = events.first_on(CONTROL_RULES).await?;
     let rules = message.and_then(|message| intake::read_rules(&message).ok());
-    Ok(rules.unwrap_or_else(no_rules))
+    // Rules that were refused when they came are refused here as well.
+    Ok(rules.filter(|rules| compile(rules).is_ok()).unwrap_or_else(no_rules))
 }
 
 async fn load(
