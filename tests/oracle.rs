@@ -58,8 +58,13 @@ fn outcome(case: &Case) -> Outcome {
             Entry::Status { pick, status } => match command(&run, *pick, status) {
                 None => tick(seq, clock),
                 Some((tenant, command)) => {
-                    if command.asked().is_ok_and(|asked| !asked.status.is_active()) && !oracle.end(command.incident) {
-                        broken.push(format!("ended {}, which is no incident by the definition", command.incident));
+                    if command.asked().is_ok_and(|asked| !asked.status.is_active())
+                        && !oracle.end(command.incident)
+                    {
+                        broken.push(format!(
+                            "ended {}, which is no incident by the definition",
+                            command.incident
+                        ));
                     }
                     let body = serde_json::to_vec(&command).expect("a command is plain data");
                     LogMessage {
@@ -89,9 +94,8 @@ fn outcome(case: &Case) -> Outcome {
 /// A command to one of the incidents that are active by now.
 fn command(run: &Run, pick: usize, status: &str) -> Option<(String, IncidentCommand)> {
     let said = messages(&run.incidents);
-    let active = |message: &&IncidentMessage| {
-        message.change != Change::Merged && message.incident.status.is_active()
-    };
+    let active =
+        |message: &&IncidentMessage| message.change != Change::Merged && message.incident.status.is_active();
     let active: Vec<&IncidentMessage> = latest(&said).into_values().filter(active).collect();
     let message = active.get(pick.checked_rem(active.len())?)?;
     let command = IncidentCommand {

@@ -7,7 +7,7 @@ use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::CONTROL_RULES;
 
 use crate::bus::{BusError, EventLog, LastOutput, Output, OutputLog, OutputPlace};
-use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start};
+use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start, silent_until};
 use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, Loaded, Meta, StoreError, decide};
 use crate::worker::checkpoint::{STATE_FORMAT, decode, live};
@@ -75,10 +75,12 @@ pub async fn begin(
             (CheckpointFact::Found { log_id, seq, format }, Some(meta))
         }
     };
+    let reach = LogFact { id: log.id.clone(), first_seq: log.first_seq, last_seq: log.last_seq };
+    let dead_silent = silent_until(&reach, last_dead.as_ref().map(output_fact).as_ref());
     let decision = decide(&Facts {
         checkpoint: fact,
         format: STATE_FORMAT,
-        log: LogFact { id: log.id.clone(), first_seq: log.first_seq, last_seq: log.last_seq },
+        log: reach,
         last_output: last.as_ref().map(output_fact),
     });
     if let Some(doubt) = &decision.output_doubt {
@@ -125,8 +127,8 @@ pub async fn begin(
         machine,
         store,
         saved_seq,
-        silent: decision.silent_until.map(|at| OutputPlace { position: at.position, ordinal: at.ordinal }),
-        dead_silent: last_dead.filter(|last| last.log == log.id).map(|last| last.place),
+        silent: decision.silent_until.map(place),
+        dead_silent: dead_silent.map(place),
         last: last.filter(|last| last.log == log.id),
         target_seq: log.last_seq,
         gap,
@@ -136,6 +138,10 @@ pub async fn begin(
 fn output_fact(last: &LastOutput) -> OutputFact {
     let at = OutputAt { position: last.place.position, ordinal: last.place.ordinal };
     OutputFact { log_id: last.log.clone(), at }
+}
+
+fn place(at: OutputAt) -> OutputPlace {
+    OutputPlace { position: at.position, ordinal: at.ordinal }
 }
 
 fn resume(log_id: &str, meta: &Meta, table: Arc<StateTable>, partitions: usize) -> Result<Machine, String> {

@@ -108,7 +108,8 @@ fn same(expected: &[Output], there: &[Output], whole: bool) -> Result<(), String
     if let Some(at) = differs {
         let (expected, there) = (format!("{:?}", expected[at]), format!("{:?}", there[at]));
         // From a little before where they part.
-        let parts = expected.bytes().zip(there.bytes()).take_while(|(a, b)| a == b).count().saturating_sub(150);
+        let parts =
+            expected.bytes().zip(there.bytes()).take_while(|(a, b)| a == b).count().saturating_sub(150);
         let show = |text: &str| text.chars().skip(parts).take(400).collect::<String>();
         let place = &there[..there.len().min(90)];
         let (expected, there) = (show(&expected), show(&there));

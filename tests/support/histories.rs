@@ -52,7 +52,10 @@ impl Chance {
 pub enum Entry {
     Event(Event),
     /// Sets the status of one of the incidents that are active by then.
-    Status { pick: usize, status: &'static str },
+    Status {
+        pick: usize,
+        status: &'static str,
+    },
 }
 
 /// Rules, a history, and how to run it.

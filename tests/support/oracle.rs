@@ -184,7 +184,9 @@ impl<'r> Oracle<'r> {
     pub fn end(&mut self, id: IncidentId) -> bool {
         self.complete();
         for name in self.places.keys().cloned().collect::<Vec<_>>() {
-            let Some(incident) = self.incidents(&name).into_iter().find(|it| it.summary.id == id) else { continue };
+            let Some(incident) = self.incidents(&name).into_iter().find(|it| it.summary.id == id) else {
+                continue;
+            };
             let place = self.places.get_mut(&name).expect("it was just seen");
             place.hits.retain(|hit| !incident.evidence.contains(&hit.event));
             place.spent.extend(&incident.evidence);
@@ -197,13 +199,16 @@ impl<'r> Oracle<'r> {
     /// All incidents, ended ones too.
     pub fn result(mut self) -> BTreeMap<IncidentId, Summary> {
         self.complete();
-        let ended = self.places.values().flat_map(|place| &place.ended).map(|(_, _, summary)| summary.clone());
+        let ended =
+            self.places.values().flat_map(|place| &place.ended).map(|(_, _, summary)| summary.clone());
         let open = self.places.keys().flat_map(|name| self.incidents(name)).map(|incident| incident.summary);
         ended.chain(open).map(|summary| (summary.id, summary)).collect()
     }
 
     fn steps(&self) -> Vec<(usize, usize)> {
-        let steps = |(at, rule): (usize, &Rule)| (0..rule.steps.len()).map(move |step| (at, step)).collect::<Vec<_>>();
+        let steps = |(at, rule): (usize, &Rule)| {
+            (0..rule.steps.len()).map(move |step| (at, step)).collect::<Vec<_>>()
+        };
         self.rules.iter().enumerate().flat_map(steps).collect()
     }
 
@@ -219,7 +224,11 @@ impl<'r> Oracle<'r> {
             let values = values(step.key_from.get(part).unwrap_or(part));
             let with = |key: &Vec<String>| {
                 let key = key.clone();
-                values.clone().into_iter().map(move |value| [key.clone(), vec![value]].concat()).collect::<Vec<_>>()
+                values
+                    .clone()
+                    .into_iter()
+                    .map(move |value| [key.clone(), vec![value]].concat())
+                    .collect::<Vec<_>>()
             };
             keys = keys.iter().flat_map(with).collect();
         }
@@ -237,7 +246,9 @@ impl<'r> Oracle<'r> {
     fn complete(&mut self) {
         for upstream in 0..self.rules.len() {
             let feeds: Vec<(usize, usize)> = self.steps();
-            let feeds = feeds.into_iter().filter(|(rule, step)| self.rules[*rule].steps[*step].of_rule == Some(upstream));
+            let feeds = feeds
+                .into_iter()
+                .filter(|(rule, step)| self.rules[*rule].steps[*step].of_rule == Some(upstream));
             for (rule, step) in feeds {
                 for (name, place) in self.places.clone() {
                     if name.1 == self.rules[upstream].unit() {
@@ -254,7 +265,8 @@ impl<'r> Oracle<'r> {
         for moment in moments(rule, &hits).into_keys() {
             let last = hits.iter().find(|hit| hit.stamp() == moment).expect("a moment is a hit");
             let mut fields = last.fields.clone();
-            fields.extend(rule.by.iter().zip(&name.2).map(|(part, value)| ((*part).to_owned(), value.clone())));
+            fields
+                .extend(rule.by.iter().zip(&name.2).map(|(part, value)| ((*part).to_owned(), value.clone())));
             let hit = Hit {
                 at: last.at,
                 event: EventId::of_completion(&rule.id, &name.2.join("\u{1f}"), last.event),
@@ -270,7 +282,8 @@ impl<'r> Oracle<'r> {
 
     fn incidents(&self, name: &PlaceName) -> Vec<Incident> {
         let place = &self.places[name];
-        let members: Vec<usize> = (0..self.rules.len()).filter(|at| self.rules[*at].unit() == name.1).collect();
+        let members: Vec<usize> =
+            (0..self.rules.len()).filter(|at| self.rules[*at].unit() == name.1).collect();
         let window = members.iter().map(|at| self.rules[*at].window).max().unwrap_or(0);
         // Every moment of every rule of the unit, with its evidence.
         let mut all: BTreeMap<(Stamp, usize), BTreeSet<Hit>> = BTreeMap::new();
@@ -399,8 +412,12 @@ fn all_of(rule: &Rule, within: &[&Hit]) -> bool {
         })
         .collect();
     let served = (0_u32..1 << counts.len()).all(|choice| {
-        let chosen: Vec<(usize, usize)> =
-            counts.iter().enumerate().filter(|(bit, _)| choice & (1 << bit) != 0).map(|(_, it)| *it).collect();
+        let chosen: Vec<(usize, usize)> = counts
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| choice & (1 << bit) != 0)
+            .map(|(_, it)| *it)
+            .collect();
         let events: BTreeSet<EventId> =
             chosen.iter().flat_map(|(at, _)| of(*at)).map(|hit| hit.event).collect();
         events.len() >= chosen.iter().map(|(_, needed)| needed).sum()
@@ -425,9 +442,15 @@ fn extend<'h>(
     let Some((step, gap)) = places.get(chain.len()) else {
         let last = chain[chain.len() - 1].stamp();
         let evidence = moments.entry(last).or_default();
-        chain.iter().filter(|hit| !evidence.contains(**hit)).cloned().collect::<Vec<_>>().into_iter().for_each(|hit| {
-            evidence.insert(hit.clone());
-        });
+        chain
+            .iter()
+            .filter(|hit| !evidence.contains(**hit))
+            .cloned()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .for_each(|hit| {
+                evidence.insert(hit.clone());
+            });
         return;
     };
     for hit in hits.iter().filter(|hit| hit.step == *step) {
