@@ -192,7 +192,7 @@ pub fn silent_until(log: &LogFact, last: Option<&OutputFact>) -> Option<OutputAt
     let ours = last.filter(|output| output.log_id == log.id)?;
     // Messages after the lost tail get its sequences again. They are new, so their outputs must not be swallowed:
     // silence ends with the last message there is, and publishing goes on behind the outputs that nobody can explain.
-    let end = OutputAt { position: Position::new(log.last_seq, u32::MAX), ordinal: u32::MAX };
+    let end = OutputAt { position: Position::new(log.last_seq, u32::MAX), ordinal: 0 };
     Some(ours.at.min(end))
 }
 

@@ -6,14 +6,16 @@ use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::CONTROL_RULES;
 
-use crate::bus::{BusError, EventLog, LastOutput, Output, OutputLog, OutputPlace};
+use crate::bus::{BusError, EventLog, LastOutput, OutputLog, OutputPlace};
 use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start, silent_until};
 use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, Loaded, Meta, StoreError, decide};
 use crate::worker::checkpoint::{STATE_FORMAT, decode, live};
+use crate::worker::coverage::Coverage;
+use crate::worker::emit::COVERAGE_GAP_SUBJECT;
+use crate::worker::intake;
 use crate::worker::machine::{Machine, compile, no_rules};
 use crate::worker::threads::on_disk;
-use crate::worker::{emit, intake};
 
 /// Why a worker cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +47,10 @@ pub struct Begun {
     pub last: Option<LastOutput>,
     /// The newest message of the input log at this moment: recovery ends there.
     pub target_seq: u64,
-    /// Input that is gone, to be reported first.
-    pub gap: Option<(u64, Output)>,
+    /// Input that is gone: first and last sequence.
+    pub gap: Option<(u64, u64)>,
+    /// The gaps that were reported before.
+    pub coverage: Coverage,
 }
 
 /// Reads the facts, decides, and makes the state.
@@ -63,6 +67,7 @@ pub async fn begin(
     let log = events.info().await?;
     let last = incidents.open(&log.id).await?;
     let last_dead = dead_letters.open(&log.id).await?;
+    let coverage = Coverage::new(&log.id, incidents.all_on(COVERAGE_GAP_SUBJECT).await?);
     let table = Arc::new(StateTable::default());
     let (loaded, returned) = load(store, Arc::clone(&table)).await;
     store = returned;
@@ -119,10 +124,6 @@ pub async fn begin(
     // Behind a gap, which is reported below and must not be met again.
     events.seek(from_seq.max(machine.position() + 1)).await?;
     crash_point!(AfterBegin);
-    let gap = decision.gap.map(|gap| {
-        tracing::error!(first = gap.first, last = gap.last, "input messages are gone that were never seen");
-        (gap.last - gap.first + 1, emit::coverage_gap(gap.first, gap.last, "no longer in the log at start"))
-    });
     Ok(Begun {
         machine,
         store,
@@ -131,7 +132,8 @@ pub async fn begin(
         dead_silent: dead_silent.map(place),
         last: last.filter(|last| last.log == log.id),
         target_seq: log.last_seq,
-        gap,
+        gap: decision.gap.map(|gap| (gap.first, gap.last)),
+        coverage,
     })
 }
 
