@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod correlator;
+pub mod coverage;
 pub mod emit;
 pub mod inspect;
 pub mod intake;

@@ -13,12 +13,13 @@ use crate::state::CheckpointStore;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{NotReady, Readiness};
 use crate::worker::checkpoint::{Checkpointer, Written};
+use crate::worker::coverage::Coverage;
 use crate::worker::inspect::Status;
+use crate::worker::intake;
 use crate::worker::machine::Machine;
 use crate::worker::report::Reporter;
 use crate::worker::start::{self, WorkerError};
 use crate::worker::threads::computing;
-use crate::worker::{emit, intake};
 
 /// How long to wait before trying again what the bus refused for now.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -65,6 +66,9 @@ pub struct Worker<E, O, D> {
     silent: Option<OutputPlace>,
     dead_silent: Option<OutputPlace>,
     last: Option<LastOutput>,
+    coverage: Coverage,
+    /// Messages that are gone, to be passed over before the next are read.
+    gap: Option<(u64, u64)>,
     settings: Settings,
     reporter: Reporter,
     readiness: Readiness,
@@ -107,6 +111,8 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             silent: begun.silent,
             dead_silent: begun.dead_silent,
             last: begun.last,
+            coverage: begun.coverage,
+            gap: None,
             settings,
             reporter,
             readiness,
@@ -117,9 +123,8 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             lag_asked: Instant::now(),
             last_message: Instant::now(),
         };
-        if let Some((missing, report)) = begun.gap {
-            worker.reporter.gap(missing);
-            worker.publish(vec![report], Vec::new()).await?;
+        if let Some((first, last)) = begun.gap {
+            worker.miss(first, last).await?;
         }
         worker.note_progress();
         Ok(worker)
@@ -164,12 +169,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// When the worker cannot go on. [`BusError::Replaced`]: begin anew. Everything else: stop and say so.
     pub async fn turn(&mut self) -> Result<Turn, WorkerError> {
         self.take_in_checkpoint().await;
-        let turn = match self.events.next_batch(self.settings.batch_messages, self.settings.batch_wait).await
-        {
+        let turn = match self.read().await {
             Ok(batch) if batch.is_empty() => self.idle().await?,
             Ok(batch) => self.work(&batch).await?,
             Err(BusError::Gap { first, last }) => {
-                self.report_gap(first, last).await?;
+                self.gap = Some((first, last));
                 Turn::Worked
             }
             Err(BusError::Retry { what, why }) => {
@@ -181,7 +185,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Err(error) => return Err(error.into()),
         };
         self.readiness.clear(NotReady::BusAway);
-        if self.checkpoints.is_due(self.machine.position()) {
+        if self.checkpoints.is_due(self.machine.position()) && !self.coverage.is_holding() {
             self.checkpoint().await?;
         }
         self.note_progress();
@@ -196,7 +200,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         self.readiness.set(NotReady::Draining);
         crash_point!(InDrain);
         self.finish_checkpoint().await;
-        if self.machine.position() > self.checkpoints.saved_seq() {
+        if self.machine.position() > self.checkpoints.saved_seq() && !self.coverage.is_holding() {
             self.checkpoint().await?;
             self.finish_checkpoint().await;
         }
@@ -255,22 +259,35 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         Ok(Turn::Idle)
     }
 
-    async fn report_gap(&mut self, first: u64, last: u64) -> Result<(), WorkerError> {
-        tracing::error!(first, last, "input messages are gone that were never seen");
-        self.reporter.gap(last - first + 1);
-        let report = emit::coverage_gap(first, last, "deleted or expired before they were read");
-        self.publish(vec![report], Vec::new()).await?;
-        self.events.seek(last + 1).await?;
-        Ok(())
+    /// The next messages, behind a gap where there is one.
+    async fn read(&mut self) -> Result<Vec<LogMessage>, BusError> {
+        if let Some((first, last)) = self.gap {
+            self.events.seek(last + 1).await?;
+            self.gap = None;
+            self.miss(first, last).await?;
+        }
+        self.events.next_batch(self.settings.batch_messages, self.settings.batch_wait).await
+    }
+
+    /// Goes on behind messages that are gone, and says so where nobody said it before.
+    async fn miss(&mut self, first: u64, last: u64) -> Result<(), BusError> {
+        self.machine.skip_to(last);
+        let missing = self.coverage.miss(first, last, self.silent);
+        if missing > 0 {
+            tracing::error!(first, last, missing, "input messages are gone that were never seen");
+            self.reporter.gap(missing);
+        }
+        self.publish(Vec::new(), Vec::new()).await
     }
 
     /// Publishes what was not published before a restart.
-    async fn publish(
-        &mut self,
-        incidents: Vec<Output>,
-        dead_letters: Vec<Output>,
-    ) -> Result<(), WorkerError> {
-        let incidents = self.unsaid(incidents);
+    async fn publish(&mut self, incidents: Vec<Output>, dead_letters: Vec<Output>) -> Result<(), BusError> {
+        let mut incidents = self.unsaid(incidents);
+        let reports = self.coverage.due(self.machine.position());
+        if !reports.is_empty() {
+            incidents.extend(reports);
+            incidents.sort_by_key(|output| output.place);
+        }
         let dead_letters = match self.dead_silent {
             None => dead_letters,
             Some(silent) => dead_letters.into_iter().filter(|output| output.place > silent).collect(),

@@ -11,6 +11,7 @@ use sightline::bus::{BusError, LogMessage};
 use sightline::state::MemoryPlace;
 use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
+use sightline::telemetry::readiness::Readiness;
 use sightline::worker::inspect::Status;
 use sightline::worker::run::{Settings, Turn, Worker};
 use sightline::worker::start::WorkerError;
@@ -67,6 +68,9 @@ pub struct World {
     /// Holes that a worker met when it began.
     pub holes: Vec<(u64, u64)>,
     pub unreadable: Vec<(String, u64)>,
+    /// Incidents that dashboards have seen, and how much of the output they have read.
+    known: Vec<(String, IncidentId)>,
+    read_outputs: usize,
     trace: blake3::Hasher,
     verbose: bool,
     workload: Workload,
@@ -105,6 +109,8 @@ impl World {
             metrics: Metrics::new(),
             holes: Vec::new(),
             unreadable: Vec::new(),
+            known: Vec::new(),
+            read_outputs: 0,
             trace: blake3::Hasher::new(),
             verbose,
             worker: None,
@@ -176,6 +182,7 @@ impl World {
     async fn begin(&mut self) -> Result<(), String> {
         let before = self.place.newest();
         let first = self.log.messages().first().map_or(self.log.last_seq() + 1, |message| message.seq);
+        let said = self.incidents.stored().last().is_some_and(|(log, _)| *log == self.log.id());
         let place = self.place.clone();
         match self.begin_on(&place).await {
             Some(Ok(worker)) => {
@@ -184,8 +191,14 @@ impl World {
                     .filter(|image| image.meta.log_id == self.log.id())
                     .filter(|image| image.meta.format == sightline::worker::checkpoint::STATE_FORMAT)
                     .filter(|image| image.meta.seq <= self.log.last_seq());
-                if let Some(image) = usable.filter(|image| image.meta.seq + 1 < first) {
-                    self.holes.push((image.meta.seq + 1, first - 1));
+                // A worker answers for what follows its checkpoint; without one, for everything if it ever said anything.
+                let needed = match usable {
+                    Some(image) => image.meta.seq + 1,
+                    None if said => 1,
+                    None => first,
+                };
+                if needed < first {
+                    self.holes.push((needed, first - 1));
                 }
                 (self.worker, self.announced, self.input_changed) = (Some(worker), false, false);
                 Ok(())
@@ -330,8 +343,10 @@ impl World {
     }
 
     fn push(&mut self) {
-        let known: Vec<(String, IncidentId)> = self.incidents.outputs().iter().filter_map(incident).collect();
-        let push = self.workload.next(&known);
+        let unread = self.incidents.outputs_from(self.read_outputs);
+        self.read_outputs += unread.len();
+        self.known.extend(unread.iter().filter_map(incident));
+        let push = self.workload.next(&self.known);
         let seq = self.log.push(push.at, &push.subject, &push.headers, push.body);
         if push.unreadable {
             self.unreadable.push((self.log.id(), seq));
@@ -454,6 +469,10 @@ impl World {
         self.place.owner_died();
         self.log.lose_tail(left);
         let (incidents, dead_letters) = (self.incidents.len(), self.dead_letters.len());
+        // Once, and no death after it: a worker that begins anew before anything was said of the new messages cannot tell
+        // them from the lost ones once the log is as long as it was.
+        (self.plan.struck, self.plan.killed_inside, self.plan.killed_between) = (0, 0, 0);
+        (self.plan.drained, self.plan.second_worker) = (0, 0);
         let history = self.history();
         history.messages.retain(|seq, _| *seq <= left);
         history.tails_lost.push((incidents, dead_letters, left));

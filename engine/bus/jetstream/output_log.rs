@@ -405,6 +405,18 @@ impl OutputLog for JetStreamOutputs {
         Ok(Some(LastOutput { seq: info.last_seq, log, place, body: Bytes::copy_from_slice(&body) }))
     }
 
+    async fn all_on(&mut self, subject: &str) -> Result<Vec<(String, Bytes)>, BusError> {
+        let mut found = Vec::new();
+        let mut from = 1;
+        let read = |from| lookup::message(&self.connection, &self.stream, Which::FirstOn(subject, from));
+        while let Some(message) = read(from).await? {
+            from = message.sequence + 1;
+            // Not a slice of a network buffer.
+            found.push((origin(&message.headers).0, Bytes::copy_from_slice(&message.payload)));
+        }
+        Ok(found)
+    }
+
     async fn publish(&mut self, outputs: Vec<Output>) -> Result<(), BusError> {
         let log = self.opened()?.log.clone();
         if let Some(refused) = outputs.iter().find_map(|output| self.too_large(output, &log)) {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::mishap::lost;
@@ -87,6 +88,11 @@ impl MemoryOutputs {
     /// Everything that is stored, in order.
     pub fn outputs(&self) -> Vec<Output> {
         lock(&self.shared).outputs.iter().map(|(_, output)| output.clone()).collect()
+    }
+
+    /// What is stored from number `from` on, counted from 0.
+    pub fn outputs_from(&self, from: usize) -> Vec<Output> {
+        lock(&self.shared).outputs.iter().skip(from).map(|(_, output)| output.clone()).collect()
     }
 
     /// Everything that is stored, in order, with the input log that caused it.
@@ -231,6 +237,15 @@ impl OutputLog for MemoryOutputs {
             place: output.place,
             body: output.body,
         }))
+    }
+
+    async fn all_on(&mut self, subject: &str) -> Result<Vec<(String, Bytes)>, BusError> {
+        if self.chance.befall(Call::LookUp).await? {
+            return Err(lost());
+        }
+        let stored = lock(&self.shared);
+        let here = stored.outputs.iter().filter(|(_, output)| output.subject == subject);
+        Ok(here.map(|(log, output)| (log.clone(), output.body.clone())).collect())
     }
 
     async fn publish(&mut self, outputs: Vec<Output>) -> Result<(), BusError> {
