@@ -11,7 +11,6 @@ use sightline::bus::{BusError, LogMessage};
 use sightline::state::MemoryPlace;
 use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
-use sightline::telemetry::readiness::Readiness;
 use sightline::worker::inspect::Status;
 use sightline::worker::run::{Settings, Turn, Worker};
 use sightline::worker::start::WorkerError;
