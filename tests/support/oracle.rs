@@ -147,6 +147,9 @@ impl Rule {
     }
 }
 
+/// A moment, the rule that it is of, and its evidence.
+type MomentOf = ((Stamp, usize), BTreeSet<Hit>);
+
 impl<'r> Oracle<'r> {
     /// Under these rules; a rule comes after the ones that it builds on.
     pub fn new(rules: &'r [Rule]) -> Self {
@@ -302,7 +305,7 @@ impl<'r> Oracle<'r> {
             let found = moments(&self.rules[member], &hits).into_iter();
             all.extend(found.map(|(stamp, evidence)| ((stamp, member), evidence)));
         }
-        let mut runs: Vec<Vec<((Stamp, usize), BTreeSet<Hit>)>> = Vec::new();
+        let mut runs: Vec<Vec<MomentOf>> = Vec::new();
         for moment in all {
             match runs.last_mut() {
                 Some(run) if moment.0.0.0 - run[run.len() - 1].0.0.0 <= window => run.push(moment),
@@ -312,7 +315,7 @@ impl<'r> Oracle<'r> {
         runs.into_iter().map(|run| self.incident(name, place, &run)).collect()
     }
 
-    fn incident(&self, name: &PlaceName, place: &Place, run: &[((Stamp, usize), BTreeSet<Hit>)]) -> Incident {
+    fn incident(&self, name: &PlaceName, place: &Place, run: &[MomentOf]) -> Incident {
         let ((first, opener), _) = run[0];
         let ((last, _), _) = run[run.len() - 1];
         let opener = &self.rules[opener];
