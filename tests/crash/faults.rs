@@ -157,7 +157,7 @@ fn change_file(dir: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// One byte in every kilobyte that holds anything.
-fn flip(bytes: &mut Vec<u8>) {
+fn flip(bytes: &mut [u8]) {
     for part in bytes.chunks_mut(1_024) {
         if let Some(byte) = part.iter_mut().rev().find(|byte| **byte != 0) {
             *byte ^= 0x40;
