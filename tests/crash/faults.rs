@@ -110,7 +110,7 @@ const DAMAGES: [Damage; 8] = [
         |dir| change_file(dir, |bytes| bytes.truncate(bytes.len() / 20)),
         "the checkpoint is damaged: ",
     ),
-    ("bytes flipped", |dir| change_file(dir, flip), "the checkpoint is damaged: "),
+    ("bytes flipped", |dir| change_file(dir, |bytes| flip(bytes)), "the checkpoint is damaged: "),
     ("of an older format", |dir| rewrite(dir, |meta| meta.format = 0), "the checkpoint has state format 0"),
     (
         "of a newer format",
