@@ -11,8 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sightline::config::Config;
 use sightline::crash_point::{CrashPoint, ENV as CRASH_POINT};
+use sightline::service;
 use sightline::telemetry::logging;
-use sightline::worker::service;
 use sightline_schemas::control::{RuleFile, RulesMessage};
 
 /// Names the settings file of the worker that this process is to be.
