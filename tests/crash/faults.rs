@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 use sightline::state::{Checkpoint, CheckpointStore, Durability, Loaded, Meta, SledStore};
 
-use crate::process::Life;
+use crate::outputs::Outputs;
+use crate::process::{Life, Process};
 use crate::stage::{Stage, assert_sane, publish};
 use crate::workload::Workload;
 
@@ -187,4 +188,64 @@ fn rewrite(dir: &Path, change: impl FnOnce(&mut Meta)) {
     store.clear().expect("cleared");
     change(&mut meta);
     store.commit(&Checkpoint { meta, changed }).expect("there is room");
+}
+
+/// What a power failure does to a server that does not sync always: the newest messages, acknowledged or not, are gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lost_its_tail_is_noticed_and_what_comes_in_its_place_is_said() {
+    let life = Life::quiet();
+    let mut stage = Stage::set_with_rules(&life).await;
+    let mut workload = Workload::new(9);
+    work(&mut stage, &life, &mut workload).await.stop();
+    let kept = stage.last_seq("EVENTS").await;
+    let log = stage.bus.server.store_dir().join("jetstream/$G/streams/EVENTS");
+    let backup = stage.dir.path().join("backup");
+    stage.bus.server.kill();
+    copy(&log, &backup);
+    stage.bus.server.revive();
+    work(&mut stage, &life, &mut workload).await.stop();
+    let before = Outputs::read(&stage.producer).await;
+
+    stage.bus.server.kill();
+    std::fs::remove_dir_all(&log).expect("removed");
+    copy(&backup, &log);
+    stage.bus.server.revive();
+    assert_eq!(stage.last_seq("EVENTS").await, kept, "the rest is gone");
+    let mut process = stage.start(&life);
+    let said = process.until("it rebuilds", |it| it.lines("rebuilding the state from the log").pop());
+    let reason = said["reason"].as_str().unwrap_or_default();
+    assert!(reason.ends_with("the server lost its tail"), "{reason}");
+    let doubt = process.lines("the incident log is ahead of the input log");
+    assert!(!doubt.is_empty(), "the loss is reported: {}", process.said());
+    stage.until_caught_up(&mut process).await;
+    assert_eq!(Outputs::read(&stage.producer).await, before, "what is known is not said again");
+
+    stage.publish(&workload.burst(800, None)).await;
+    stage.until_caught_up(&mut process).await;
+    process.stop();
+    assert_sane(&process);
+    let newer = Outputs::read(&stage.producer).await.newer_than(&before);
+    assert!(newer.len_of("INCIDENTS") > 5, "what comes after the loss is looked at");
+    newer.assert_same(&stage.undisturbed(&life).await.caused_behind(kept));
+}
+
+/// A worker that has worked through some more messages.
+async fn work(stage: &mut Stage, life: &Life, workload: &mut Workload) -> Process {
+    stage.publish(&workload.burst(800, None)).await;
+    let mut process = stage.start(life);
+    stage.until_caught_up(&mut process).await;
+    process
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
 }

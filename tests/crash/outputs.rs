@@ -103,6 +103,29 @@ impl Outputs {
         difference
     }
 
+    /// What came after `older` in each log; that must be there unchanged.
+    pub fn newer_than(&self, older: &Outputs) -> Outputs {
+        let mut newer = Vec::new();
+        for stream in ["INCIDENTS", "DEADLETTER"] {
+            let of_stream = |outputs: &Outputs| -> Vec<Output> {
+                outputs.0.iter().filter(|output| output.stream == stream).cloned().collect()
+            };
+            let (mut all, old) = (of_stream(self), of_stream(older));
+            newer.extend(all.split_off(old.len()));
+            assert_eq!(all, old, "what was published stays");
+        }
+        Outputs(newer)
+    }
+
+    /// What messages behind `seq` caused.
+    pub fn caused_behind(&self, seq: u64) -> Outputs {
+        let behind = |output: &&Output| {
+            let caused_by = output.position.split('.').next().and_then(|text| text.parse::<u64>().ok());
+            caused_by.expect("a position begins with a sequence") > seq
+        };
+        Outputs(self.0.iter().filter(behind).cloned().collect())
+    }
+
     fn by_place(&self) -> BTreeMap<(&str, &str), Vec<&Output>> {
         let mut by_place: BTreeMap<(&str, &str), Vec<&Output>> = BTreeMap::new();
         for output in &self.0 {
