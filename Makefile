@@ -8,12 +8,15 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 # Words for `sightline demo`, such as `make demo DEMO=--keep`.
 DEMO ?=
 
-.PHONY: help demo test check cargo
+.PHONY: help demo test check crash sim oracle cargo
 
 help:
 	@echo 'make demo   replay two recorded intrusions through a real NATS server, and check every firing'
 	@echo 'make test   run all tests, those against a real NATS server too'
 	@echo 'make check  formatting and lints'
+	@echo 'make crash  the long run: worker and server killed 1,000 times (KILLS=n)'
+	@echo 'make sim    the long run: 10,000 simulated lives of a worker (SEEDS=n)'
+	@echo 'make oracle the long run: 200,000 random histories against the definition (CASES=n)'
 
 # The dev profile: the demo itself takes about three seconds with it, and `make test` uses the same build.
 demo: cargo
@@ -34,6 +37,21 @@ test: cargo
 check: cargo
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# The long runs of what `make test` runs in short.
+KILLS ?= 1000
+SEEDS ?= 10000
+CASES ?= 200000
+
+crash: cargo
+	@server=$$(sh deploy/nats-server.sh) && \
+	NATS_SERVER_BIN="$$server" SIGHTLINE_CRASH_KILLS=$(KILLS) $(CARGO) test --locked --test crash -- --nocapture
+
+sim: cargo
+	SIGHTLINE_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim -- --nocapture
+
+oracle: cargo
+	SIGHTLINE_ORACLE_CASES=$(CASES) $(CARGO) test --locked --test oracle -- --nocapture
 
 cargo:
 	@command -v $(CARGO) >/dev/null || \
