@@ -14,8 +14,12 @@ mod outputs;
 mod process;
 mod random;
 mod stage;
-#[path = "../support/mod.rs"]
-mod support;
+#[expect(dead_code, reason = "shared with other tests, each of which uses a part of it")]
+#[path = "../support"]
+mod support {
+    pub mod bus;
+    pub mod nats;
+}
 mod workload;
 
 use campaign::Campaign;
