@@ -4,6 +4,9 @@
 //! loop between, [`state`] keeps what the loop must remember. [`telemetry`], [`api`], [`config`] and [`cli`] are for the
 //! people who run it, and [`service`] puts all of them together. What an event *means* is decided in the crate `sightline-core`.
 
+#[macro_use]
+pub mod crash_point;
+
 pub mod api;
 pub mod bus;
 pub mod cli;

@@ -53,6 +53,11 @@ impl Signals {
             _ = self.hangup.recv() => Asked::Reload,
         }
     }
+
+    /// Waits until the operator asks to stop.
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Asked::Stop) {}
+    }
 }
 
 /// Runs until SIGTERM or SIGINT. `read_rules` reads the rules as they are on disk now: at the start, and on SIGHUP.
@@ -74,7 +79,12 @@ pub async fn run(
         let bound = api::serve(listen, metrics.clone(), readiness.clone(), inspect, api_stops).await?;
         tracing::info!(listen = %bound, "health, metrics and inspection");
     }
-    let connection = connect(&connect_settings(&config.nats), FirstConnect::KeepTrying).await?;
+    let nats = connect_settings(&config.nats);
+    let connection = tokio::select! {
+        connection = connect(&nats, FirstConnect::KeepTrying) => connection?,
+        // Without a server this takes for ever, and nothing is begun yet that would need an end.
+        () = signals.stop() => return Ok(()),
+    };
     loop {
         let begun = begin(config, &connection, &metrics, &readiness, &status, &mut signals).await?;
         let Some(mut worker) = begun else { break };
@@ -188,9 +198,8 @@ async fn attend(
                 }
             }
         };
-        worker.refresh_lag().await?;
         match asked {
-            None => {}
+            None => worker.refresh_lag().await?,
             Some(Asked::Stop) => return Ok(Left::BetweenTurns),
             Some(Asked::Reload) => match read_rules() {
                 Ok(read) => {
@@ -206,7 +215,11 @@ async fn attend(
 async fn drain(config: &Config, worker: &mut JetStreamWorker) -> anyhow::Result<()> {
     tracing::info!("draining");
     match tokio::time::timeout(config.worker.drain_timeout, worker.drain()).await {
-        Ok(drained) => drained.context("could not drain"),
+        Ok(drained) => {
+            drained.context("could not drain")?;
+            crash_point!(AfterDrain);
+            Ok(())
+        }
         Err(_) => {
             // Nothing is lost by it: the next start replays from the checkpoint before.
             tracing::warn!("gave up draining; the next start has more to replay");

@@ -167,6 +167,15 @@ pub trait OutputLog: Send {
     /// When the server does not answer or has no such stream.
     fn open(&mut self, log: &str) -> impl Future<Output = Result<Option<LastOutput>, BusError>> + Send;
 
+    /// All messages on `subject`, oldest first: body, and the input log that caused it. For subjects that hold few.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    fn all_on(
+        &mut self,
+        subject: &str,
+    ) -> impl Future<Output = Result<Vec<(String, Bytes)>, BusError>> + Send;
+
     /// Takes messages to publish in order. Returns when they are under way, not when they are acknowledged; waits
     /// while too many are (back-pressure).
     ///

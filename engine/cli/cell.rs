@@ -1,6 +1,6 @@
 //! Text from events, as it may stand on a terminal: harmless, on one line, of bounded length.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 
 use crate::cli::paint::Paint;
 
@@ -29,13 +29,17 @@ pub fn short_value(text: &str, chars_max: usize) -> String {
     if is_hash { format!("{}…", &text[..12]) } else { shown(text, chars_max) }
 }
 
-/// A table as all commands print it.
+/// A table as all commands print it. Text in colour belongs into its last column: its marks count as characters.
 pub fn table(header: &[&str], paint: Paint) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    // Colours come with the cells; the table itself must not guess at the terminal.
+    // Whether to use colours is decided already; the table itself must not guess at the terminal.
     table.force_no_tty();
-    table.set_header(header.iter().map(|name| paint.dim(name)));
+    let name = |name: &&str| match paint {
+        Paint(true) => Cell::new(name).add_attribute(Attribute::Dim),
+        Paint(false) => Cell::new(name),
+    };
+    table.enforce_styling().set_header(header.iter().map(name).collect::<Vec<_>>());
     table
 }
 
@@ -49,6 +53,14 @@ mod tests {
             shown("a\x1b]0;title\x07b\nc\u{202e}d", 40),
             "a\u{fffd}]0;title\u{fffd}b\u{fffd}c\u{fffd}d"
         );
+    }
+
+    #[test]
+    fn columns_stand_under_each_other_in_colour_too() {
+        let plain = table(&["a", "b"], Paint(false)).add_row(["1", "2"]).trim_fmt();
+        let colored = table(&["a", "b"], Paint(true)).add_row(["1", "2"]).trim_fmt();
+        assert_eq!(plain, " a  b\n 1  2");
+        assert!(colored.contains('\x1b') && colored.ends_with("\n 1  2"), "{colored:?}");
     }
 
     #[test]

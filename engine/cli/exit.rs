@@ -1,5 +1,6 @@
 //! How a command ends.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use crate::bus::BusError;
@@ -57,20 +58,18 @@ impl From<BusError> for CliError {
 impl CliError {
     /// Says what is wrong, and gives the exit code.
     pub(super) fn tell(&self, paint: Paint) -> Exit {
-        match self {
-            // They begin with `error:` themselves, each of them.
-            CliError::Rules(rendered) => eprintln!("{rendered}"),
-            CliError::Config(errors) => eprintln!("{errors}"),
-            CliError::Usage(text) => eprintln!("{} {text}", paint.bad("error:")),
+        let (exit, text) = match self {
+            // These begin with `error:` themselves, each of them.
+            CliError::Rules(rendered) => (Exit::WrongRules, rendered.clone()),
+            CliError::Config(errors) => (Exit::WrongUsage, errors.to_string()),
+            CliError::Usage(text) => (Exit::WrongUsage, format!("{} {text}", paint.bad("error:"))),
             // Whoever reads has had enough, as in `sightline backtest … | head`.
             CliError::Failed(error) if is_broken_pipe(error) => return Exit::Done,
-            CliError::Failed(error) => eprintln!("{} {error:#}", paint.bad("error:")),
-        }
-        match self {
-            CliError::Rules(_) => Exit::WrongRules,
-            CliError::Config(_) | CliError::Usage(_) => Exit::WrongUsage,
-            CliError::Failed(_) => Exit::FoundWrong,
-        }
+            CliError::Failed(error) => (Exit::FoundWrong, format!("{} {error:#}", paint.bad("error:"))),
+        };
+        // Where stderr is gone, the exit code still tells.
+        let _ = writeln!(std::io::stderr(), "{text}");
+        exit
     }
 }
 

@@ -36,12 +36,11 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let shrink = if force { Shrink::Allow } else { Shrink::Refuse };
     let reports = setup(&connection, &bus::stream_settings(&config.streams), shrink).await;
     connection.close().await;
-    let paint = global.colors().stdout;
-    let mut table = cell::table(&["stream", "outcome", "changes"], paint);
+    let mut table = cell::table(&["stream", "outcome", "changes"], global.colors().stdout);
     for report in reports? {
         let (outcome, changes) = match report.outcome {
-            Outcome::Created => (paint.good("created"), String::new()),
-            Outcome::Changed(changes) => (paint.bold("changed"), changes.join("\n")),
+            Outcome::Created => ("created".to_owned(), String::new()),
+            Outcome::Changed(changes) => ("changed".to_owned(), changes.join("\n")),
             Outcome::Unchanged => ("unchanged".to_owned(), String::new()),
         };
         table.add_row([report.stream, outcome, changes]);

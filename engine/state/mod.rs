@@ -9,18 +9,21 @@
 //! - `rolling`: the index of newest entries, and how old chunks are rolled up so that the disk stays bounded.
 //! - `directory`: the place on disk, its lock, and where a damaged one is put.
 //! - [`sled_store`]: all of it in sled, the only place that knows of sled.
+//! - [`memory_store`]: the same in memory, for tests, with faults on demand.
 //! - [`table`]: the live states, in memory.
 //! - [`recovery`]: fresh, resume or rebuild, decided from facts.
 
 mod chunk;
 mod directory;
 mod manifest;
+pub mod memory_store;
 pub mod recovery;
 mod rolling;
 pub mod sled_store;
 pub mod store;
 pub mod table;
 
+pub use memory_store::{MemoryPlace, MemoryStore};
 pub use recovery::{Decision, Facts, decide};
 pub use sled_store::SledStore;
 pub use store::{

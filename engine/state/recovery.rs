@@ -181,15 +181,19 @@ pub fn decide(facts: &Facts) -> Decision {
         },
     };
     let ahead = ours.filter(|output| output.at.position.seq > log.last_seq);
-    // Messages after the lost tail get its sequences again. They are new, so their outputs must not be swallowed:
-    // silence ends with the last message there is, and publishing goes on behind the outputs that nobody can explain.
-    let silent_until = match ahead {
-        Some(_) => Some(OutputAt { position: Position::new(log.last_seq, u32::MAX), ordinal: u32::MAX }),
-        None => ours.map(|output| output.at),
-    };
+    let silent_until = silent_until(log, facts.last_output.as_ref());
     let output_doubt =
         ahead.map(|output| Doubt::OutputAhead { seq: output.at.position.seq, last_seq: log.last_seq });
     Decision { start, gap, silent_until, output_doubt }
+}
+
+/// Up to where an output log, of which `last` is the newest message, says already what the replay will come to.
+pub fn silent_until(log: &LogFact, last: Option<&OutputFact>) -> Option<OutputAt> {
+    let ours = last.filter(|output| output.log_id == log.id)?;
+    // Messages after the lost tail get its sequences again. They are new, so their outputs must not be swallowed:
+    // silence ends with the last message there is, and publishing goes on behind the outputs that nobody can explain.
+    let end = OutputAt { position: Position::new(log.last_seq, u32::MAX), ordinal: 0 };
+    Some(ours.at.min(end))
 }
 
 /// Why the state must be rebuilt, if it must.

@@ -162,13 +162,17 @@ impl SledStore {
         let rolled = known.chunks.roll(&checkpoint.changed, &mut read)?;
         let written = prepare(db, known, &rolled, &checkpoint.meta).and_then(|prepared| {
             let db = db.clone();
+            crash_point!(BeforeBatch);
             within(COMMIT_LIMIT, "writing", move || {
                 guarded(|| db.apply_batch(prepared.batch))?;
+                crash_point!(AfterBatch);
                 guarded(|| db.flush())
             })?;
+            crash_point!(AfterStoreFlush);
             if self.durability == Durability::Power {
                 force_to_disk(&self.dir)?;
             }
+            crash_point!(AfterSync);
             if known.generation == 0 {
                 File::create(self.dir.join(COMMITTED_FILE))?.sync_all()?;
             }

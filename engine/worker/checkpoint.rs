@@ -11,6 +11,7 @@ use crate::state::table::StateKey;
 use crate::state::{Checkpoint, CheckpointStore, Committed, Meta, StoreError, StoredKey};
 use crate::worker::correlator::Census;
 use crate::worker::machine::Machine;
+use crate::worker::threads::on_disk;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
 pub const STATE_FORMAT: u32 = 1;
@@ -133,8 +134,10 @@ impl Checkpointer {
         };
         let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
         self.last = Instant::now();
-        self.store = Holder::Writing(tokio::task::spawn_blocking(move || {
+        crash_point!(AfterEncode);
+        self.store = Holder::Writing(on_disk(move || {
             let result = store.commit(&checkpoint);
+            crash_point!(AfterCommit);
             (store, checkpoint, result)
         }));
         census
@@ -150,12 +153,7 @@ impl Checkpointer {
 
     /// Waits for the end of a write, if there is one.
     pub async fn finish(&mut self) -> Option<Written> {
-        if !self.is_writing() {
-            return None;
-        }
-        let Holder::Writing(writing) = std::mem::replace(&mut self.store, Holder::Gone) else {
-            unreachable!("it is being written");
-        };
+        let Holder::Writing(writing) = &mut self.store else { return None };
         let (mut store, checkpoint, result) = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -183,7 +181,7 @@ impl Checkpointer {
 }
 
 async fn clear(mut store: Box<dyn CheckpointStore>) -> Box<dyn CheckpointStore> {
-    let cleared = tokio::task::spawn_blocking(move || {
+    let cleared = on_disk(move || {
         if let Err(error) = store.clear() {
             tracing::error!(%error, "cannot put the damaged checkpoint aside");
         }

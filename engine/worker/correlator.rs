@@ -79,8 +79,11 @@ impl Correlator {
         &self.table
     }
 
-    /// Puts other rules in force. What keys remember stays where the rules mean the same.
-    pub fn set_rules(&mut self, rules: Arc<RuleSet>) {
+    /// Puts other rules in force, at this log time. What keys remember stays where the rules mean the same.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>, log_time: EventTime) {
+        // How long a key is remembered depends on the rules. What the old ones have forgotten must not come back under
+        // the new ones only because no checkpoint was taken in between.
+        self.forget_idle(log_time);
         self.rules = rules;
         let dirty: Vec<Vec<StateKey>> = self.partitions.iter_mut().map(Partition::take_dirty).collect();
         for partition in &mut self.partitions {

@@ -70,8 +70,9 @@ pub fn dead_letter(place: OutputPlace, letter: DeadLetter, log: &str) -> Output 
 }
 
 /// The message of a gap in the input. It stands at the last missing message, which can bring about nothing itself.
-pub fn coverage_gap(first_missing: u64, last_missing: u64, reason: &str) -> Output {
-    let gap = CoverageGap { v: 1, first_missing, last_missing, reason: reason.to_owned() };
+pub fn coverage_gap(first_missing: u64, last_missing: u64) -> Output {
+    let reason = "deleted or expired before they were read".to_owned();
+    let gap = CoverageGap { v: 1, first_missing, last_missing, reason };
     Output {
         place: OutputPlace { position: Position::new(last_missing, 0), ordinal: 0 },
         subject: COVERAGE_GAP_SUBJECT.to_owned(),

@@ -114,6 +114,11 @@ impl Machine {
         self.position
     }
 
+    /// Messages up to `seq` are gone, and will never be taken in.
+    pub fn skip_to(&mut self, seq: u64) {
+        self.position = self.position.max(seq);
+    }
+
     /// Log time at the last message.
     pub fn log_time(&self) -> EventTime {
         self.intake.log_time()
@@ -177,7 +182,7 @@ impl Machine {
     ) -> Result<(), String> {
         match compile(&rules) {
             Ok(compiled) => {
-                self.correlator.set_rules(Arc::new(compiled));
+                self.correlator.set_rules(Arc::new(compiled), self.intake.log_time());
                 self.message = rules;
                 Ok(())
             }

@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod correlator;
+pub mod coverage;
 pub mod emit;
 pub mod inspect;
 pub mod intake;
@@ -14,3 +15,4 @@ pub mod partition;
 pub mod report;
 pub mod run;
 pub mod start;
+mod threads;

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
@@ -14,11 +13,13 @@ use crate::state::CheckpointStore;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{NotReady, Readiness};
 use crate::worker::checkpoint::{Checkpointer, Written};
+use crate::worker::coverage::Coverage;
 use crate::worker::inspect::Status;
+use crate::worker::intake;
 use crate::worker::machine::Machine;
 use crate::worker::report::Reporter;
 use crate::worker::start::{self, WorkerError};
-use crate::worker::{emit, intake};
+use crate::worker::threads::computing;
 
 /// How long to wait before trying again what the bus refused for now.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
@@ -65,6 +66,9 @@ pub struct Worker<E, O, D> {
     silent: Option<OutputPlace>,
     dead_silent: Option<OutputPlace>,
     last: Option<LastOutput>,
+    coverage: Coverage,
+    /// Messages that are gone, to be passed over before the next are read.
+    gap: Option<(u64, u64)>,
     settings: Settings,
     reporter: Reporter,
     readiness: Readiness,
@@ -107,6 +111,8 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             silent: begun.silent,
             dead_silent: begun.dead_silent,
             last: begun.last,
+            coverage: begun.coverage,
+            gap: None,
             settings,
             reporter,
             readiness,
@@ -117,9 +123,8 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             lag_asked: Instant::now(),
             last_message: Instant::now(),
         };
-        if let Some((missing, report)) = begun.gap {
-            worker.reporter.gap(missing);
-            worker.publish(vec![report], Vec::new()).await?;
+        if let Some((first, last)) = begun.gap {
+            worker.miss(first, last).await?;
         }
         worker.note_progress();
         Ok(worker)
@@ -144,6 +149,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             (HEADER_CONTENT_ENCODING, "zstd".to_owned()),
         ];
         let seq = self.events.append(CONTROL_RULES, &headers, Bytes::from(body)).await?;
+        crash_point!(AfterAnnounce);
         // Not ready before they are in force: whoever waits for that may rely on them.
         self.target_seq = self.target_seq.max(seq);
         self.rules_announced = true;
@@ -163,12 +169,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// When the worker cannot go on. [`BusError::Replaced`]: begin anew. Everything else: stop and say so.
     pub async fn turn(&mut self) -> Result<Turn, WorkerError> {
         self.take_in_checkpoint().await;
-        let turn = match self.events.next_batch(self.settings.batch_messages, self.settings.batch_wait).await
-        {
+        let turn = match self.read().await {
             Ok(batch) if batch.is_empty() => self.idle().await?,
             Ok(batch) => self.work(&batch).await?,
             Err(BusError::Gap { first, last }) => {
-                self.report_gap(first, last).await?;
+                self.gap = Some((first, last));
                 Turn::Worked
             }
             Err(BusError::Retry { what, why }) => {
@@ -180,7 +185,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Err(error) => return Err(error.into()),
         };
         self.readiness.clear(NotReady::BusAway);
-        if self.checkpoints.is_due(self.machine.position()) {
+        if self.checkpoints.is_due(self.machine.position()) && !self.coverage.is_holding() {
             self.checkpoint().await?;
         }
         self.note_progress();
@@ -193,11 +198,14 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// As [`Worker::turn`].
     pub async fn drain(&mut self) -> Result<(), WorkerError> {
         self.readiness.set(NotReady::Draining);
+        crash_point!(InDrain);
         self.finish_checkpoint().await;
-        if self.machine.position() > self.checkpoints.saved_seq() {
+        if self.machine.position() > self.checkpoints.saved_seq() && !self.coverage.is_holding() {
             self.checkpoint().await?;
             self.finish_checkpoint().await;
         }
+        let (seq, saved_seq) = (self.machine.position(), self.checkpoints.saved_seq());
+        tracing::info!(seq, saved_seq, "drained");
         Ok(())
     }
 
@@ -211,9 +219,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     async fn work(&mut self, batch: &[LogMessage]) -> Result<Turn, WorkerError> {
         let began = Instant::now();
         self.last_message = began;
+        crash_point!(BeforeDecode);
         // Pure computation; the runtime's other tasks go on elsewhere meanwhile.
         let machine = &mut self.machine;
         let applied = computing(|| machine.apply(batch));
+        crash_point!(AfterDecode);
         self.reporter.applied(&applied, batch.len(), began.elapsed());
         if !applied.rule_changes.is_empty() {
             self.note_rules(&applied.rule_changes);
@@ -240,39 +250,57 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         if waiting && self.last_message.elapsed() >= self.settings.tick_every {
             // Time enters through the log like everything else.
             self.last_message = Instant::now();
+            crash_point!(BeforeTick);
             if let Err(error) = self.events.append(CONTROL_TICK, &[], Bytes::new()).await {
                 tracing::warn!(%error, "cannot write a tick");
             }
+            crash_point!(AfterTick);
         }
         Ok(Turn::Idle)
     }
 
-    async fn report_gap(&mut self, first: u64, last: u64) -> Result<(), WorkerError> {
-        tracing::error!(first, last, "input messages are gone that were never seen");
-        self.reporter.gap(last - first + 1);
-        let report = emit::coverage_gap(first, last, "deleted or expired before they were read");
-        self.publish(vec![report], Vec::new()).await?;
-        self.events.seek(last + 1).await?;
-        Ok(())
+    /// The next messages, behind a gap where there is one.
+    async fn read(&mut self) -> Result<Vec<LogMessage>, BusError> {
+        if let Some((first, last)) = self.gap {
+            self.events.seek(last + 1).await?;
+            self.gap = None;
+            self.miss(first, last).await?;
+        }
+        self.events.next_batch(self.settings.batch_messages, self.settings.batch_wait).await
+    }
+
+    /// Goes on behind messages that are gone, and says so where nobody said it before.
+    async fn miss(&mut self, first: u64, last: u64) -> Result<(), BusError> {
+        self.machine.skip_to(last);
+        let missing = self.coverage.miss(first, last, self.silent);
+        if missing > 0 {
+            tracing::error!(first, last, missing, "input messages are gone that were never seen");
+            self.reporter.gap(missing);
+        }
+        self.publish(Vec::new(), Vec::new()).await
     }
 
     /// Publishes what was not published before a restart.
-    async fn publish(
-        &mut self,
-        incidents: Vec<Output>,
-        dead_letters: Vec<Output>,
-    ) -> Result<(), WorkerError> {
-        let incidents = self.unsaid(incidents);
+    async fn publish(&mut self, incidents: Vec<Output>, dead_letters: Vec<Output>) -> Result<(), BusError> {
+        let mut incidents = self.unsaid(incidents);
+        let reports = self.coverage.due(self.machine.position());
+        if !reports.is_empty() {
+            incidents.extend(reports);
+            incidents.sort_by_key(|output| output.place);
+        }
         let dead_letters = match self.dead_silent {
             None => dead_letters,
             Some(silent) => dead_letters.into_iter().filter(|output| output.place > silent).collect(),
         };
         if !incidents.is_empty() {
+            crash_point!(BeforePublish);
             patiently(&self.readiness, self.incidents.publish(incidents)).await?;
         }
         if !dead_letters.is_empty() {
+            crash_point!(BetweenOutputs);
             patiently(&self.readiness, self.dead_letters.publish(dead_letters)).await?;
         }
+        crash_point!(AfterPublish);
         let in_flight = self.incidents.poll().await? + self.dead_letters.poll().await?;
         self.reporter.in_flight(in_flight);
         Ok(())
@@ -282,6 +310,9 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         let Some(silent) = self.silent else { return outputs };
         let (said, unsaid): (Vec<Output>, Vec<Output>) =
             outputs.into_iter().partition(|output| output.place <= silent);
+        if !said.is_empty() {
+            crash_point!(InSilentReplay);
+        }
         // The replay must come to what was said: state is a function of the log.
         if let Some(last) = self.last.take() {
             match said.iter().find(|output| output.place == last.place) {
@@ -298,9 +329,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     }
 
     async fn checkpoint(&mut self) -> Result<(), WorkerError> {
+        crash_point!(BeforeOutputFlush);
         // What a checkpoint holds is never said again, so everything must have been said.
         patiently(&self.readiness, self.incidents.flush()).await?;
         patiently(&self.readiness, self.dead_letters.flush()).await?;
+        crash_point!(AfterOutputFlush);
         let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
         let census = computing(|| checkpoints.begin(machine));
         self.reporter.census(self.machine.rules(), &census);
@@ -316,6 +349,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     fn note_checkpoint(&mut self, written: Written) {
         match &written {
             Written::Saved { seq, committed } => {
+                crash_point!(AfterSaved);
                 self.readiness.clear(NotReady::CheckpointFailing);
                 tracing::debug!(seq, keys = committed.keys, bytes = committed.bytes, "checkpoint written");
                 self.status.checkpoint(*seq, committed);
@@ -370,14 +404,6 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Err(error) => tracing::debug!(%error, "cannot ask how long the input log is"),
         }
         Ok(())
-    }
-}
-
-/// Computes without keeping the runtime's other tasks waiting, where there is another thread for them.
-fn computing<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
     }
 }
 

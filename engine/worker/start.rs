@@ -6,13 +6,16 @@ use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::CONTROL_RULES;
 
-use crate::bus::{BusError, EventLog, LastOutput, Output, OutputLog, OutputPlace};
-use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start};
+use crate::bus::{BusError, EventLog, LastOutput, OutputLog, OutputPlace};
+use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start, silent_until};
 use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, Loaded, Meta, StoreError, decide};
 use crate::worker::checkpoint::{STATE_FORMAT, decode, live};
-use crate::worker::machine::{Machine, no_rules};
-use crate::worker::{emit, intake};
+use crate::worker::coverage::Coverage;
+use crate::worker::emit::COVERAGE_GAP_SUBJECT;
+use crate::worker::intake;
+use crate::worker::machine::{Machine, compile, no_rules};
+use crate::worker::threads::on_disk;
 
 /// Why a worker cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +47,10 @@ pub struct Begun {
     pub last: Option<LastOutput>,
     /// The newest message of the input log at this moment: recovery ends there.
     pub target_seq: u64,
-    /// Input that is gone, to be reported first.
-    pub gap: Option<(u64, Output)>,
+    /// Input that is gone: first and last sequence.
+    pub gap: Option<(u64, u64)>,
+    /// The gaps that were reported before.
+    pub coverage: Coverage,
 }
 
 /// Reads the facts, decides, and makes the state.
@@ -62,9 +67,11 @@ pub async fn begin(
     let log = events.info().await?;
     let last = incidents.open(&log.id).await?;
     let last_dead = dead_letters.open(&log.id).await?;
+    let coverage = Coverage::new(&log.id, incidents.all_on(COVERAGE_GAP_SUBJECT).await?);
     let table = Arc::new(StateTable::default());
     let (loaded, returned) = load(store, Arc::clone(&table)).await;
     store = returned;
+    crash_point!(AfterLoad);
     let (fact, meta) = match loaded? {
         Loaded::Empty => (CheckpointFact::None, None),
         Loaded::Damaged(reason) => (CheckpointFact::Damaged(reason), None),
@@ -73,10 +80,12 @@ pub async fn begin(
             (CheckpointFact::Found { log_id, seq, format }, Some(meta))
         }
     };
+    let reach = LogFact { id: log.id.clone(), first_seq: log.first_seq, last_seq: log.last_seq };
+    let dead_silent = silent_until(&reach, last_dead.as_ref().map(output_fact).as_ref());
     let decision = decide(&Facts {
         checkpoint: fact,
         format: STATE_FORMAT,
-        log: LogFact { id: log.id.clone(), first_seq: log.first_seq, last_seq: log.last_seq },
+        log: reach,
         last_output: last.as_ref().map(output_fact),
     });
     if let Some(doubt) = &decision.output_doubt {
@@ -103,6 +112,7 @@ pub async fn begin(
             }
             if !matches!(decision.start, Start::Fresh { .. }) {
                 store = clear(store).await?;
+                crash_point!(AfterClear);
             }
             table.clear();
             let rules = first_rules(events, log.first_seq).await?;
@@ -113,25 +123,27 @@ pub async fn begin(
     };
     // Behind a gap, which is reported below and must not be met again.
     events.seek(from_seq.max(machine.position() + 1)).await?;
-    let gap = decision.gap.map(|gap| {
-        tracing::error!(first = gap.first, last = gap.last, "input messages are gone that were never seen");
-        (gap.last - gap.first + 1, emit::coverage_gap(gap.first, gap.last, "no longer in the log at start"))
-    });
+    crash_point!(AfterBegin);
     Ok(Begun {
         machine,
         store,
         saved_seq,
-        silent: decision.silent_until.map(|at| OutputPlace { position: at.position, ordinal: at.ordinal }),
-        dead_silent: last_dead.filter(|last| last.log == log.id).map(|last| last.place),
+        silent: decision.silent_until.map(place),
+        dead_silent: dead_silent.map(place),
         last: last.filter(|last| last.log == log.id),
         target_seq: log.last_seq,
-        gap,
+        gap: decision.gap.map(|gap| (gap.first, gap.last)),
+        coverage,
     })
 }
 
 fn output_fact(last: &LastOutput) -> OutputFact {
     let at = OutputAt { position: last.place.position, ordinal: last.place.ordinal };
     OutputFact { log_id: last.log.clone(), at }
+}
+
+fn place(at: OutputAt) -> OutputPlace {
+    OutputPlace { position: at.position, ordinal: at.ordinal }
 }
 
 fn resume(log_id: &str, meta: &Meta, table: Arc<StateTable>, partitions: usize) -> Result<Machine, String> {
@@ -147,14 +159,15 @@ async fn first_rules(events: &mut impl EventLog, first_seq: u64) -> Result<Rules
     }
     let message = events.first_on(CONTROL_RULES).await?;
     let rules = message.and_then(|message| intake::read_rules(&message).ok());
-    Ok(rules.unwrap_or_else(no_rules))
+    // Rules that were refused when they came are refused here as well.
+    Ok(rules.filter(|rules| compile(rules).is_ok()).unwrap_or_else(no_rules))
 }
 
 async fn load(
     mut store: Box<dyn CheckpointStore>,
     table: Arc<StateTable>,
 ) -> (Result<Loaded, StoreError>, Box<dyn CheckpointStore>) {
-    let loading = tokio::task::spawn_blocking(move || {
+    let loading = on_disk(move || {
         let loaded = store.load(&mut |key, bytes| {
             table.restore(live(key), decode(bytes)?);
             Ok(())
@@ -168,7 +181,7 @@ async fn load(
 }
 
 async fn clear(mut store: Box<dyn CheckpointStore>) -> Result<Box<dyn CheckpointStore>, StoreError> {
-    let clearing = tokio::task::spawn_blocking(move || store.clear().map(|()| store));
+    let clearing = on_disk(move || store.clear().map(|()| store));
     match clearing.await {
         Ok(cleared) => cleared,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

@@ -30,7 +30,12 @@ pub struct Bus {
 impl Bus {
     /// Starts a server and sets the streams up.
     pub async fn start() -> Self {
-        let server = NatsServer::start();
+        Self::start_with("").await
+    }
+
+    /// As [`Bus::start`], with settings of the server as [`NatsServer::start_with`] takes them.
+    pub async fn start_with(config: &str) -> Self {
+        let server = NatsServer::start_with(config);
         let settings = ConnectSettings { url: server.url(), ..ConnectSettings::default() };
         let connection = connect(&settings, FirstConnect::OrFail).await.expect("connected");
         setup(&connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");

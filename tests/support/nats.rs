@@ -71,6 +71,12 @@ impl NatsServer {
         stop(&mut self.child);
     }
 
+    /// Stops the server where it stands (SIGSTOP): connections stay, and nobody answers.
+    pub fn hang(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("our own child");
+    }
+
     /// Starts a killed server again, on the same port and store.
     pub fn revive(&mut self) {
         self.child = spawn(self.dir.path());
@@ -95,7 +101,7 @@ impl Drop for NatsServer {
 }
 
 /// The nats-server to use: found or fetched once.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/nats-server.sh");

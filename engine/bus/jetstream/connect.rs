@@ -150,6 +150,8 @@ impl Health {
             Event::SlowConsumer(subscription) => {
                 tracing::error!(subscription, "bus_messages_dropped_by_client")
             }
+            // The ordinary end, which we asked for ourselves.
+            Event::Draining | Event::Closed => tracing::debug!(event = %event, "bus_event"),
             other => tracing::warn!(event = %other, "bus_event"),
         }
     }

@@ -230,7 +230,7 @@ impl EventLog for JetStreamEvents {
     }
 
     async fn first_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
-        let found = lookup::message(&self.connection, &self.stream, Which::FirstOn(subject)).await?;
+        let found = lookup::message(&self.connection, &self.stream, Which::FirstOn(subject, 1)).await?;
         Ok(found.as_ref().map(reply::from_stored))
     }
 

@@ -51,7 +51,7 @@ pub(super) async fn message(
     let found: Result<StreamMessage, RawMessageError> = match which {
         Which::At(seq) => handle.get_raw_message(seq).await,
         Which::LastOn(subject) => handle.get_last_raw_message_by_subject(subject).await,
-        Which::FirstOn(subject) => handle.get_first_raw_message_by_subject(subject, 1).await,
+        Which::FirstOn(subject, from) => handle.get_first_raw_message_by_subject(subject, from).await,
     };
     match found {
         Ok(message) => Ok(Some(message)),
@@ -67,6 +67,6 @@ pub(super) enum Which<'a> {
     At(u64),
     /// The newest on this subject.
     LastOn(&'a str),
-    /// The oldest that is left on this subject.
-    FirstOn(&'a str),
+    /// The oldest that is left on this subject, from this sequence on.
+    FirstOn(&'a str, u64),
 }

@@ -228,6 +228,7 @@ impl Opened {
             self.waiting_since = Instant::now();
             self.probing = false;
             self.delay = DELAY_MIN;
+            crash_point!(AfterAcknowledgement);
         }
     }
 
@@ -307,6 +308,9 @@ impl Opened {
             self.sent += 1;
             self.sent_bytes += bytes;
             sending.await.map_err(|error| BusError::Stop(format!("cannot publish: {error}")))?;
+            if self.sent < self.pending.len() {
+                crash_point!(MidPublish);
+            }
         }
         Ok(())
     }
@@ -399,6 +403,18 @@ impl OutputLog for JetStreamOutputs {
         let (log, place) = stored.as_ref().map(|stored| origin(&stored.headers)).unwrap_or_default();
         let body = stored.map(|stored| stored.payload).unwrap_or_default();
         Ok(Some(LastOutput { seq: info.last_seq, log, place, body: Bytes::copy_from_slice(&body) }))
+    }
+
+    async fn all_on(&mut self, subject: &str) -> Result<Vec<(String, Bytes)>, BusError> {
+        let mut found = Vec::new();
+        let mut from = 1;
+        let read = |from| lookup::message(&self.connection, &self.stream, Which::FirstOn(subject, from));
+        while let Some(message) = read(from).await? {
+            from = message.sequence + 1;
+            // Not a slice of a network buffer.
+            found.push((origin(&message.headers).0, Bytes::copy_from_slice(&message.payload)));
+        }
+        Ok(found)
     }
 
     async fn publish(&mut self, outputs: Vec<Output>) -> Result<(), BusError> {

@@ -55,11 +55,14 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     }
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
+    // The terminal is closed: nobody would see that a server goes on.
+    let mut hung_up = signal(SignalKind::hangup())?;
     let mut stage = Stage::new(args.keep)?;
     let played = tokio::select! {
         played = show::play(&mut stage, args, colors) => Some(played),
         _ = interrupted.recv() => None,
         _ = terminated.recv() => None,
+        _ = hung_up.recv() => None,
     };
     stage.end().await;
     let mut words = std::io::stderr();

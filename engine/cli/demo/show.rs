@@ -31,21 +31,22 @@ pub struct Played {
     pub messages: Vec<IncidentMessage>,
     events: u64,
     first_incident: Option<Duration>,
-    all: Duration,
+    last_message: Option<Duration>,
 }
 
 impl Played {
     /// One line of numbers.
     pub fn summary(&self) -> String {
         let opened = self.messages.iter().filter(|message| message.change == Change::Opened).count();
-        let first = self
-            .first_incident
-            .map_or("never".to_owned(), |after| format!("after {:.2} s", after.as_secs_f64()));
+        let after = |time: Option<Duration>| {
+            time.map_or("never".to_owned(), |time| format!("after {:.2} s", time.as_secs_f64()))
+        };
         format!(
-            "{} messages in, {opened} incidents and {} messages out; the first incident {first}, all within {:.2} s\n",
+            "{} messages in, {} out: {opened} incidents, the first {}, and their updates, the last {}\n",
             self.events,
             self.messages.len(),
-            self.all.as_secs_f64()
+            after(self.first_incident),
+            after(self.last_message)
         )
     }
 }
@@ -61,8 +62,15 @@ pub async fn play(stage: &mut Stage, args: &Args, colors: Colors) -> Result<Play
     say(colors.stderr, &format!("sightline is ready, its API listens on http://{api}"))?;
     let feed = IncidentFeed::open(&connection, INCIDENTS_STREAM, "incidents.>", FeedStart::All).await?;
     let began = Instant::now();
-    let mut seen =
-        Seen { feed, messages: Vec::new(), last_seq: 0, first: None, paint: colors.stdout, bar: true };
+    let mut seen = Seen {
+        feed,
+        messages: Vec::new(),
+        last_seq: 0,
+        first: None,
+        last: began,
+        paint: colors.stdout,
+        bar: true,
+    };
     stage.start_replay(&url, &args.events)?;
     while !stage.has_ended("replay")? {
         seen.listen(LISTEN).await?;
@@ -70,9 +78,14 @@ pub async fn play(stage: &mut Stage, args: &Args, colors: Colors) -> Result<Play
     }
     seen.bar = false;
     let events = settled(stage, &connection, &api, &mut seen).await?;
-    let all = began.elapsed();
     connection.close().await;
-    Ok(Played { messages: seen.messages, events, first_incident: seen.first.map(|at| at - began), all })
+    let since = |at: Instant| at - began;
+    Ok(Played {
+        first_incident: seen.first.map(since),
+        last_message: seen.first.map(|_| since(seen.last)),
+        messages: seen.messages,
+        events,
+    })
 }
 
 fn say(paint: Paint, text: &str) -> std::io::Result<()> {
@@ -121,6 +134,7 @@ struct Seen {
     messages: Vec<IncidentMessage>,
     last_seq: u64,
     first: Option<Instant>,
+    last: Instant,
     paint: Paint,
     /// Whether the replayer's progress bar may stand in the line where the next incident is printed.
     bar: bool,
@@ -137,6 +151,7 @@ impl Seen {
                 self.first.get_or_insert_with(Instant::now);
                 self.print(&message)?;
             }
+            self.last = Instant::now();
             self.messages.push(message);
         }
         Ok(())

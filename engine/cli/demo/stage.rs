@@ -1,7 +1,7 @@
 //! The folder and the processes of the demo: started in order, ended in the opposite one, each by its own process id.
 
 use std::fs::{DirBuilder, File};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -256,7 +256,8 @@ impl Drop for Folder {
         if !self.keep
             && let Err(error) = std::fs::remove_dir_all(&self.path)
         {
-            eprintln!("cannot remove {}: {error}", self.path.display());
+            // Not `eprintln`: it panics where stderr is gone.
+            let _ = writeln!(std::io::stderr(), "cannot remove {}: {error}", self.path.display());
         }
     }
 }

@@ -10,11 +10,14 @@ use sightline_schemas::{EventId, EventTime, Incident, IncidentId, IncidentMessag
 
 use super::{Firing, RULES, set, short_host};
 
+/// By time, event and step: one event may satisfy several steps.
+type InOrder<'m> = BTreeMap<(EventTime, EventId, &'m str), &'m Evidence>;
+
 /// An incident at its last version, with the evidence of all versions: each message lists the first and the last events
 /// of a step, so that what came in the middle of a flood is only in the earlier ones.
 struct Whole<'m> {
     last: &'m Incident,
-    evidence: Vec<&'m Evidence>,
+    evidence: InOrder<'m>,
 }
 
 /// The firings of the rules in the truth file, and how many incidents other rules have.
@@ -39,33 +42,30 @@ pub fn found(messages: &[IncidentMessage]) -> (Vec<Firing>, BTreeMap<String, u64
 }
 
 fn wholes(messages: &[IncidentMessage]) -> Vec<Whole<'_>> {
-    let mut order: Vec<IncidentId> = Vec::new();
-    let mut by_id: BTreeMap<IncidentId, (&Incident, BTreeMap<(EventTime, EventId, &str), &Evidence>)> =
-        BTreeMap::new();
+    let mut wholes: Vec<Whole<'_>> = Vec::new();
+    let mut places: BTreeMap<IncidentId, usize> = BTreeMap::new();
     for message in messages {
         let incident = &message.incident;
-        let (last, evidence) = by_id.entry(incident.id).or_insert_with(|| {
-            order.push(incident.id);
-            (incident, BTreeMap::new())
+        let place = *places.entry(incident.id).or_insert_with(|| {
+            wholes.push(Whole { last: incident, evidence: InOrder::new() });
+            wholes.len() - 1
         });
-        if incident.version >= last.version {
-            *last = incident;
+        let whole = &mut wholes[place];
+        if incident.version >= whole.last.version {
+            whole.last = incident;
         }
-        // One event may satisfy several steps.
         let listed = incident.events.iter();
-        evidence.extend(listed.map(|event| ((event.occurred_at, event.id, event.step.as_str()), event)));
+        whole
+            .evidence
+            .extend(listed.map(|event| ((event.occurred_at, event.id, event.step.as_str()), event)));
     }
-    let whole = |id| {
-        let (last, evidence) = by_id.remove(&id)?;
-        Some(Whole { last, evidence: evidence.into_values().collect() })
-    };
-    order.into_iter().filter_map(whole).collect()
+    wholes
 }
 
 impl<'m> Whole<'m> {
     /// The evidence of a step, in event time order.
     fn step(&self, name: &'m str) -> impl Iterator<Item = &'m Evidence> + '_ {
-        self.evidence.iter().copied().filter(move |event| event.step == name)
+        self.evidence.values().copied().filter(move |event| event.step == name)
     }
 
     fn first(&self, step: &'m str) -> Option<&'m Evidence> {
@@ -84,7 +84,7 @@ impl<'m> Whole<'m> {
     /// When each host was first seen, in that order.
     fn hosts(&self) -> Vec<(String, EventTime)> {
         let mut hosts: Vec<(String, EventTime)> = Vec::new();
-        for event in &self.evidence {
+        for event in self.evidence.values() {
             let host = event.host_id.as_deref().unwrap_or_default().to_lowercase();
             if !host.is_empty() && !hosts.iter().any(|(known, _)| *known == host) {
                 hosts.push((host, event.occurred_at));

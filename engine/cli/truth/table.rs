@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use sightline_schemas::EventTime;
+
 use super::{RULES, Report, Verdict};
 use crate::cli::cell::{self, short_value};
 use crate::cli::paint::Paint;
@@ -12,10 +14,15 @@ pub fn table(report: &Report, paint: Paint) -> String {
     for row in &report.rows {
         let firing = &row.firing;
         let letter = RULES.iter().find(|(_, id)| *id == firing.rule).map_or("", |(letter, _)| *letter);
-        let when: Vec<&String> = firing.facts.values().filter(|fact| is_time(fact)).collect();
-        let when = when.iter().max().map_or(String::new(), |time| time.to_uppercase());
-        let identity: Vec<String> =
-            firing.identity.iter().filter(|part| !is_time(part)).map(|part| short_value(part, 60)).collect();
+        // The latest fact is what completed it.
+        let when = firing.facts.values().filter_map(|fact| time(fact)).max();
+        let when = when.map_or(String::new(), |time| time.to_string());
+        let identity: Vec<String> = firing
+            .identity
+            .iter()
+            .filter(|part| time(part).is_none())
+            .map(|part| short_value(part, 60))
+            .collect();
         let verdict = match &row.verdict {
             Verdict::Found => paint.good("found"),
             Verdict::Missing => paint.bad("MISSING"),
@@ -55,6 +62,6 @@ fn last_line(report: &Report, paint: Paint) -> String {
     if report.agrees() { paint.good(&line) } else { paint.bad(&line) }
 }
 
-fn is_time(fact: &str) -> bool {
-    fact.len() <= 40 && sightline_schemas::EventTime::parse(fact).is_ok()
+fn time(fact: &str) -> Option<EventTime> {
+    EventTime::parse(fact).ok()
 }

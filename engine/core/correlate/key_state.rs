@@ -114,6 +114,10 @@ impl KeyState {
 
     /// Whether the key has been still for so long, in log time, that it counts as forgotten.
     pub fn is_forgotten(&self, rules: &RuleSet, log_time: EventTime) -> bool {
+        // What is held back is said first: it comes due by the same time that makes forget.
+        if self.due().is_some() {
+            return false;
+        }
         let settings = &rules.settings;
         let active = self.incidents.iter().any(|incident| incident.status.is_active());
         let kept = match (active, rules.unit_by_id(&self.unit)) {

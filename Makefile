@@ -1,0 +1,40 @@
+# Two commands for everybody: `make demo` and `make test`. Nothing is installed; everything lands in target/ and .tools/.
+
+# Where rustup puts cargo, which a minimal PATH may not name.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CARGO ?= cargo
+TARGET = $${CARGO_TARGET_DIR:-target}
+# Words for `sightline demo`, such as `make demo DEMO=--keep`.
+DEMO ?=
+
+.PHONY: help demo test check cargo
+
+help:
+	@echo 'make demo   replay two recorded intrusions through a real NATS server, and check every firing'
+	@echo 'make test   run all tests, those against a real NATS server too'
+	@echo 'make check  formatting and lints'
+
+# The dev profile: the demo itself takes about three seconds with it, and `make test` uses the same build.
+demo: cargo
+	@server=$$(sh deploy/nats-server.sh) && \
+	$(CARGO) build --locked --workspace --bins && \
+	NATS_SERVER_BIN="$$server" "$(TARGET)/debug/sightline" demo $(DEMO)
+
+# The programs first: a test runs the demo, which needs those of all crates.
+test: cargo
+	@server=$$(sh deploy/nats-server.sh) && export NATS_SERVER_BIN="$$server" && \
+	$(CARGO) build --locked --workspace --bins && \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --locked --workspace && $(CARGO) test --locked --workspace --doc; \
+	else \
+		$(CARGO) test --locked --workspace; \
+	fi
+
+check: cargo
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+cargo:
+	@command -v $(CARGO) >/dev/null || \
+	{ echo 'There is no cargo: install Rust 1.95 or newer, from https://rustup.rs or your distribution.' >&2; exit 1; }
