@@ -75,7 +75,7 @@ pub struct Event {
     pub fields: BTreeMap<&'static str, &'static str>,
 }
 
-/// Who wins a step of a rule for a key.
+/// An event, or the completion of a rule, satisfies a step for a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Hit {
     at: i64,
@@ -88,6 +88,9 @@ struct Hit {
 }
 
 type Stamp = (i64, EventId);
+
+/// When a rule of a unit is complete, and which one.
+type Moment = (Stamp, usize);
 
 impl Hit {
     fn stamp(&self) -> Stamp {
@@ -146,9 +149,6 @@ impl Rule {
         places
     }
 }
-
-/// A moment, the rule that it is of, and its evidence.
-type MomentOf = ((Stamp, usize), BTreeSet<Hit>);
 
 impl<'r> Oracle<'r> {
     /// Under these rules; a rule comes after the ones that it builds on.
@@ -299,13 +299,13 @@ impl<'r> Oracle<'r> {
             (0..self.rules.len()).filter(|at| self.rules[*at].unit() == name.1).collect();
         let window = members.iter().map(|at| self.rules[*at].window).max().unwrap_or(0);
         // Every moment of every rule of the unit, with its evidence.
-        let mut all: BTreeMap<(Stamp, usize), BTreeSet<Hit>> = BTreeMap::new();
+        let mut all: BTreeMap<Moment, BTreeSet<Hit>> = BTreeMap::new();
         for member in members {
             let hits: Vec<&Hit> = place.hits.iter().filter(|hit| hit.rule == member).collect();
             let found = moments(&self.rules[member], &hits).into_iter();
             all.extend(found.map(|(stamp, evidence)| ((stamp, member), evidence)));
         }
-        let mut runs: Vec<Vec<MomentOf>> = Vec::new();
+        let mut runs: Vec<Vec<(Moment, BTreeSet<Hit>)>> = Vec::new();
         for moment in all {
             match runs.last_mut() {
                 Some(run) if moment.0.0.0 - run[run.len() - 1].0.0.0 <= window => run.push(moment),
@@ -315,7 +315,7 @@ impl<'r> Oracle<'r> {
         runs.into_iter().map(|run| self.incident(name, place, &run)).collect()
     }
 
-    fn incident(&self, name: &PlaceName, place: &Place, run: &[MomentOf]) -> Incident {
+    fn incident(&self, name: &PlaceName, place: &Place, run: &[(Moment, BTreeSet<Hit>)]) -> Incident {
         let ((first, opener), _) = run[0];
         let ((last, _), _) = run[run.len() - 1];
         let opener = &self.rules[opener];
