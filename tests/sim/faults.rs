@@ -148,16 +148,13 @@ impl Commits {
     ) {
         let (seen, plan, calm) = (Arc::clone(&self.0), plan.clone(), calm.clone());
         let (incidents, dead_letters) = (outputs.0.clone(), outputs.1.clone());
-        let count = |outputs: &MemoryOutputs, wanted: &str| {
-            outputs.stored().iter().filter(|(log, _)| log == wanted).count()
-        };
         place.on_commit(move |checkpoint| {
             let meta = &checkpoint.meta;
             seen.lock().unwrap_or_else(PoisonError::into_inner).push(Commit {
                 log: meta.log_id.clone(),
                 seq: meta.seq,
-                incidents: count(&incidents, &meta.log_id),
-                dead_letters: count(&dead_letters, &meta.log_id),
+                incidents: incidents.count_of(&meta.log_id),
+                dead_letters: dead_letters.count_of(&meta.log_id),
             });
             if calm.is() {
                 return Misfortune::None;

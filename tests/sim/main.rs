@@ -23,8 +23,8 @@ use world::World;
 const SEEDS: u64 = 500;
 /// Every so many seeds one is run twice.
 const TWICE_EVERY: u64 = 10;
-/// So many failing seeds say enough.
-const FAILURES_MAX: usize = 20;
+/// So many failing seeds say enough, unless `SIGHTLINE_SIM_FAILURES` wants more.
+const FAILURES_MAX: u64 = 20;
 
 /// Seeds that found something, and what. They say it again only under the generator of their time; what they found is
 /// kept by the tests that are named.
@@ -82,6 +82,7 @@ fn the_log_alone_decides_what_comes_out_whatever_happens() {
     let first = number("SIGHTLINE_SIM_FIRST").unwrap_or(0);
     let seeds = number("SIGHTLINE_SIM_SEEDS").unwrap_or(SEEDS);
     let began = std::time::Instant::now();
+    let failures_max = number("SIGHTLINE_SIM_FAILURES").unwrap_or(FAILURES_MAX);
     let next = AtomicU64::new(first);
     let failures = Mutex::new(Vec::new());
     let total = Mutex::new(Outcome::default());
@@ -89,7 +90,7 @@ fn the_log_alone_decides_what_comes_out_whatever_happens() {
         loop {
             let seed = next.fetch_add(1, Ordering::SeqCst);
             let failed = failures.lock().expect("no panic holds it").len();
-            if seed >= first + seeds || failed >= FAILURES_MAX {
+            if seed >= first + seeds || failed as u64 >= failures_max {
                 return;
             }
             match twice(seed) {

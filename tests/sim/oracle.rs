@@ -57,14 +57,17 @@ pub fn check(world: &World) -> Result<Outcome, String> {
     if !purged && !world.metrics.render().contains("sightline_replay_mismatch_total 0\n") {
         return Err("a replay said something else than was published".to_owned());
     }
+    let replays =
+        world.histories.iter().map(|history| replay(&history.id, history.messages.values().cloned()));
+    let replays: Vec<Replayed> = if purged { Vec::new() } else { replays.collect::<Result<_, _>>()? };
     for (name, log) in [("incidents", &world.incidents), ("dead letters", &world.dead_letters)] {
+        let stored = log.stored();
         for (index, history) in world.histories.iter().enumerate() {
-            let there = of_log(&log.stored(), &history.id);
+            let there = of_log(&stored, &history.id);
             if world.plan.disaster != Disaster::TailLost {
                 in_order(&there).map_err(|why| format!("{name} of {}: {why}", history.id))?;
             }
-            if !purged {
-                let replayed = replay(&history.id, history.messages.values().cloned())?;
+            if let Some(replayed) = replays.get(index) {
                 let is_incidents = name == "incidents";
                 let expected =
                     if is_incidents { &replayed.applied.incidents } else { &replayed.applied.dead_letters };
@@ -76,11 +79,11 @@ pub fn check(world: &World) -> Result<Outcome, String> {
     }
     match world.plan.disaster {
         Disaster::Purged => check_gaps(world)?,
-        Disaster::TailLost => check_checkpoint(world)?,
+        Disaster::TailLost => check_checkpoint(world, &replays)?,
         Disaster::None | Disaster::Replaced => {
-            check_checkpoint(world)?;
-            check_commits(world)?;
-            check_accounts(world)?;
+            check_checkpoint(world, &replays)?;
+            check_commits(world, &replays)?;
+            check_accounts(world, &replays)?;
         }
     }
     Ok(Outcome {
@@ -145,13 +148,13 @@ fn with_lost_tails(
 }
 
 /// The last checkpoint is what the log says.
-fn check_checkpoint(world: &World) -> Result<(), String> {
+fn check_checkpoint(world: &World, replays: &[Replayed]) -> Result<(), String> {
     let history = world.histories.last().expect("there always is a log");
     let Some(image) = world.place.newest() else { return Err("no checkpoint in the end".to_owned()) };
     if (image.meta.log_id.as_str(), image.meta.seq) != (history.id.as_str(), world.log.last_seq()) {
         return Err(format!("the last checkpoint is at {} of {}", image.meta.seq, image.meta.log_id));
     }
-    let replayed = replay(&history.id, history.messages.values().cloned())?;
+    let replayed = replays.last().expect("there always is a log");
     let differs = |key: &&StoredKey| image.states.get(*key) != replayed.states.get(*key);
     match image.states.keys().chain(replayed.states.keys()).find(differs) {
         None => Ok(()),
@@ -164,9 +167,8 @@ fn check_checkpoint(world: &World) -> Result<(), String> {
 }
 
 /// No checkpoint was written before everything up to it was said.
-fn check_commits(world: &World) -> Result<(), String> {
-    for history in &world.histories {
-        let replayed = replay(&history.id, history.messages.values().cloned())?;
+fn check_commits(world: &World, replays: &[Replayed]) -> Result<(), String> {
+    for (history, replayed) in world.histories.iter().zip(replays) {
         let due =
             |outputs: &[Output], seq| outputs.partition_point(|output| output.place.position.seq <= seq);
         for commit in world.commits.all().iter().filter(|commit| commit.log == history.id) {
@@ -183,9 +185,9 @@ fn check_commits(world: &World) -> Result<(), String> {
 }
 
 /// What was published is accepted or a dead letter.
-fn check_accounts(world: &World) -> Result<(), String> {
+fn check_accounts(world: &World, replays: &[Replayed]) -> Result<(), String> {
     let history = world.histories.last().expect("there always is a log");
-    let applied = replay(&history.id, history.messages.values().cloned())?.applied;
+    let applied = &replays.last().expect("there always is a log").applied;
     let dead: u64 = applied.sources.values().flat_map(|tally| tally.dead.values()).sum();
     let events: u64 = applied.sources.values().map(|tally| tally.events).sum();
     let rules_taken = applied.rule_changes.len() as u64;

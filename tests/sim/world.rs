@@ -180,8 +180,8 @@ impl World {
 
     async fn begin(&mut self) -> Result<(), String> {
         let before = self.place.newest();
-        let first = self.log.messages().first().map_or(self.log.last_seq() + 1, |message| message.seq);
-        let said = self.incidents.stored().last().is_some_and(|(log, _)| *log == self.log.id());
+        let first = self.log.first_seq();
+        let said = self.incidents.newest().is_some_and(|(log, _)| log == self.log.id());
         let place = self.place.clone();
         match self.begin_on(&place).await {
             Some(Ok(worker)) => {

@@ -104,6 +104,11 @@ impl MemoryLog {
         format!("memory@{}", lock(&self.shared).generation)
     }
 
+    /// Sequence of the oldest message that is there, or of the next one.
+    pub fn first_seq(&self) -> u64 {
+        lock(&self.shared).first_seq()
+    }
+
     /// Sequence of the newest message ever.
     pub fn last_seq(&self) -> u64 {
         lock(&self.shared).last_seq

@@ -90,6 +90,11 @@ impl MemoryOutputs {
         lock(&self.shared).outputs.iter().map(|(_, output)| output.clone()).collect()
     }
 
+    /// How much of it is of input log `log`.
+    pub fn count_of(&self, log: &str) -> usize {
+        lock(&self.shared).outputs.iter().filter(|(of, _)| of == log).count()
+    }
+
     /// What is stored from number `from` on, counted from 0.
     pub fn outputs_from(&self, from: usize) -> Vec<Output> {
         lock(&self.shared).outputs.iter().skip(from).map(|(_, output)| output.clone()).collect()
@@ -98,6 +103,11 @@ impl MemoryOutputs {
     /// Everything that is stored, in order, with the input log that caused it.
     pub fn stored(&self) -> Vec<(String, Output)> {
         lock(&self.shared).outputs.clone()
+    }
+
+    /// The newest one that is stored, with the input log that caused it.
+    pub fn newest(&self) -> Option<(String, Output)> {
+        lock(&self.shared).outputs.last().cloned()
     }
 
     /// How much is stored.
