@@ -48,3 +48,5 @@ pub const TITLE_BYTES_MAX: usize = 512;
 pub const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
 /// Tags of a rule: they go with every message of an incident.
 pub const TAGS_MAX: usize = 64;
+/// Rules of one group: the place in it is remembered in a byte.
+pub const GROUP_RULES_MAX: usize = 255;

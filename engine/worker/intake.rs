@@ -141,7 +141,7 @@ impl Intake {
             let command: IncidentCommand = serde_json::from_slice(&message.body)
                 .map_err(|error| bad(format!("not a command: {error}")))?;
             let asked = command.asked().map_err(bad)?;
-            Ok(CommandAt { position, tenant, command, asked })
+            Ok(CommandAt { position, tenant, command, asked, body: message.body.clone() })
         };
         match read() {
             Ok(command) => facts.commands.push(command),

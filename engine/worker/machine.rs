@@ -206,21 +206,18 @@ impl Machine {
     }
 
     fn follow(&mut self, facts: Facts, report: &mut Report, applied: &mut Applied) {
-        let commands: Vec<_> =
-            facts.commands.iter().map(|at| (at.position, at.tenant.clone(), at.command.clone())).collect();
+        let commands = facts.commands.clone();
         let followed = self.correlator.follow(facts);
         self.count(&followed, report, applied);
-        for ((position, tenant, command), result) in commands.into_iter().zip(followed.commands) {
-            match result.unwrap_or(Err(Refusal::NotFound(command.incident))) {
+        for (at, result) in commands.into_iter().zip(followed.commands) {
+            match result.unwrap_or(Err(Refusal::NotFound(at.command.incident))) {
                 Ok(()) => applied.commands.0 += 1,
                 Err(refusal) => {
                     applied.commands.1 += 1;
                     let reject = Reject::new(Reason::BadCommand, refusal.to_string());
-                    let body = serde_json::to_vec(&command).unwrap_or_default();
-                    let subject = incident_command(&tenant);
-                    let letter =
-                        DeadLetter::new(&subject, position, &reject, Some("application/json"), &body);
-                    report.dead.push(letter);
+                    let subject = incident_command(&at.tenant);
+                    let json = Some("application/json");
+                    report.dead.push(DeadLetter::new(&subject, at.position, &reject, json, &at.body));
                 }
             }
         }

@@ -63,6 +63,8 @@ pub struct CommandAt {
     pub command: IncidentCommand,
     /// What it asks for.
     pub asked: Asked,
+    /// The message as it came.
+    pub body: bytes::Bytes,
 }
 
 /// What one pass brought about.

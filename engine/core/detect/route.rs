@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use sightline_schemas::incident::Named;
-use sightline_schemas::{Event, Position, TimeSource};
+use sightline_schemas::{Event, EventId, Position, TimeSource};
 
 use crate::correlate::Completion;
 use crate::detect::Memo;
@@ -80,6 +80,14 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
                 None => continue,
             },
         };
+        // Of several completions in one instant each value counts, whichever came first.
+        let event = match &value {
+            None => completion.event,
+            Some(value) => {
+                let counted = format!("{}\u{1f}{value}", completion.key.canonical());
+                EventId::of_completion(&completion.tenant, &upstream.reference.id, &counted, completion.at)
+            }
+        };
         let brief = Arc::new(completion_brief(rules, completion, lookup));
         hits.extend(keys.into_iter().map(|key| Hit {
             tenant: Arc::clone(&completion.tenant),
@@ -88,7 +96,7 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
             key,
             at: completion.at,
             suspect: completion.suspect,
-            event: completion.event,
+            event,
             position: completion.position,
             value: value.clone(),
             brief: Arc::clone(&brief),

@@ -9,7 +9,8 @@ use crate::detect::Detector;
 use crate::field::Field;
 use crate::hit::RuleIndex;
 use crate::limits::{
-    CHAIN_DEPTH_MAX, DISTINCT_EVENTS_MAX, RULE_FILE_BYTES_MAX, RULES_MAX, SEQUENCE_PLACES_MAX,
+    CHAIN_DEPTH_MAX, DISTINCT_EVENTS_MAX, GROUP_RULES_MAX, RULE_FILE_BYTES_MAX, RULES_MAX,
+    SEQUENCE_PLACES_MAX,
 };
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{self, Draft, DraftInput, DraftStep, Problems};
@@ -258,6 +259,17 @@ fn check_groups(drafts: &[Draft], all: &mut Vec<Diagnostic>) {
                 Some("give the group a name of its own".into()),
             );
         }
+        let rules =
+            drafts.iter().filter(|other| other.group.as_ref().map(|it| &it.value) == Some(&group.value));
+        if rules.count() > GROUP_RULES_MAX {
+            let label = format!("at most {GROUP_RULES_MAX}");
+            problems.error(
+                &group.span,
+                format!("too many rules in the group `{}`", group.value),
+                label,
+                None,
+            );
+        }
         match first.get(group.value.as_str()) {
             None => {
                 first.insert(&group.value, draft);
@@ -285,17 +297,25 @@ fn build(
     // What rules ask of the rules that they build on must be remembered there.
     let mut asked: Vec<Vec<Field>> = vec![Vec::new(); drafts.len()];
     let mut feeds: Vec<Vec<Feed>> = vec![Vec::new(); drafts.len()];
-    for (at, draft) in drafts.iter().enumerate() {
+    // From the top down: what a rule is asked for, it asks of the rules below it.
+    let mut from_the_top: Vec<usize> = (0..drafts.len()).collect();
+    from_the_top.sort_by_key(|at| std::cmp::Reverse(depths[*at]));
+    for at in from_the_top {
+        let draft = &drafts[at];
         for (step_at, step) in draft.steps.iter().enumerate() {
             if let DraftInput::Completions(target) = &step.input {
                 let upstream = ids[&target.value];
                 feeds[upstream].push(Feed { rule: crate::detect::index(at), step: step_at as u8 });
                 let keys = draft.by.value.iter().flat_map(|part| key_fields(step, &part.name));
-                asked[upstream].extend(keys.chain(step.counted.iter().map(|(field, _)| field.clone())));
-                asked[upstream].extend(step.shown.iter().cloned());
+                let counted = step.counted.iter().map(|(field, _)| field.clone());
+                let passed_on = asked[at].clone();
+                asked[upstream]
+                    .extend(keys.chain(counted).chain(step.shown.iter().cloned()).chain(passed_on));
             }
         }
     }
+    // In the order of the rules, whatever the order in which they were looked at.
+    feeds.iter_mut().for_each(|feeds| feeds.sort_by_key(|feed| (feed.rule, feed.step)));
     let strata = depths.iter().copied().max().unwrap_or(0) + 1;
     for (at, draft) in drafts.into_iter().enumerate() {
         let index = crate::detect::index(at);
@@ -327,7 +347,8 @@ fn build(
             feeds: std::mem::take(&mut feeds[at]),
         });
     }
-    RuleSet { rules, units, detector, strata, settings: settings.clone() }
+    let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();
+    RuleSet { rules, units, unit_places, detector, strata, settings: settings.clone() }
 }
 
 fn join_unit(

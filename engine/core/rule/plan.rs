@@ -1,5 +1,7 @@
 //! Plans: rules that are known to make sense. Only [`check`](crate::rule::check) makes a [`RuleSet`].
 
+use std::collections::HashMap;
+
 use sightline_schemas::control::EngineSettings;
 use sightline_schemas::incident::{ScopeType, SeverityBasis};
 use sightline_schemas::{Severity, incident::RuleRef};
@@ -17,6 +19,8 @@ pub struct RuleSet {
     pub rules: Vec<Rule>,
     /// The rules that share incidents, and those that share with none, each a unit.
     pub units: Vec<Unit>,
+    /// The place of each unit by its id.
+    pub unit_places: HashMap<String, usize>,
     /// Which steps an event satisfies.
     pub detector: Detector,
     /// How many rounds a batch takes: rules on events first, rules on their completions next.
@@ -178,6 +182,6 @@ impl RuleSet {
 
     /// The unit of that id.
     pub fn unit_by_id(&self, id: &str) -> Option<&Unit> {
-        self.units.iter().find(|unit| unit.id == id)
+        self.unit_places.get(id).map(|at| &self.units[*at])
     }
 }

@@ -119,7 +119,9 @@ pub struct Malformed {
 /// # Errors
 /// When it is no YAML, names a key twice in one map, or expands beyond all measure.
 pub fn read(text: &str) -> Result<Node, Malformed> {
-    serde_saphyr::from_str::<Raw>(text).map(Raw::into_node).map_err(|error| {
+    // `no`, `yes` and `off` are words: only `true` and `false` are flags.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options::<Raw>(text, options).map(Raw::into_node).map_err(|error| {
         let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
         let at = offset(text, place.0, place.1);
         // The first line says it; the rest is an excerpt, which we draw ourselves.
