@@ -103,12 +103,14 @@ impl Inspect for Status {
         let table = self.inner.lock().unwrap_or_else(PoisonError::into_inner).table.clone();
         // Counted without the lock: the loop must not wait for a curious reader.
         let mut units: HashMap<String, UnitCount> = HashMap::new();
+        let mut bytes = 0;
         if let Some(table) = &table {
             table.for_each(|_, state| {
                 let count = match units.get_mut(state.unit_id()) {
                     Some(count) => count,
                     None => units.entry(state.unit_id().to_owned()).or_default(),
                 };
+                bytes += state.weight();
                 count.keys += 1;
                 count.hits += state.hits() as u64;
                 let active = state.incidents().iter().filter(|incident| incident.status.is_active());
@@ -133,6 +135,7 @@ impl Inspect for Status {
             "rules": rules,
             "keys": table.as_ref().map_or(0, |table| table.len()),
             "hits": units.values().map(|count| count.hits).sum::<u64>(),
+            "bytes_estimate": bytes,
             "partitions": self.partitions,
             "checkpoint": inner.checkpoint,
         })
