@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod bus;
+pub mod certificates;
 pub mod histories;
 pub mod nats;
 pub mod oracle;
@@ -11,3 +12,4 @@ pub mod runs;
 pub mod scenario;
 pub mod scenario_check;
 pub mod script;
+pub mod site;
