@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod bus;
+pub mod cli;
 pub mod histories;
 pub mod nats;
 pub mod oracle;
