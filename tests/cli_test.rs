@@ -56,7 +56,8 @@ fn a_failure_shows_expected_and_found_and_ends_with_1() {
     let path = file(dir.path(), "rule.yaml", &RULE.replace("COUNT", "5"));
     let (code, out, _) = run(&["test", &path]);
     assert_eq!(code, 1, "{out}");
-    let words = ["FAIL brute_force: three failures and a success", "rule.yaml:14", "count: expected 5, found 4"];
+    let words =
+        ["FAIL brute_force: three failures and a success", "rule.yaml:14", "count: expected 5, found 4"];
     for part in words {
         assert!(out.contains(part), "{part:?} in {out}");
     }
@@ -66,7 +67,9 @@ fn a_failure_shows_expected_and_found_and_ends_with_1() {
 #[test]
 fn what_is_missing_comes_with_the_reason() {
     let dir = folder();
-    let rule = RULE.replace("COUNT", "4").replace("{outcome: success}}\n        expect", "{outcome: Success}}\n        expect");
+    let rule = RULE
+        .replace("COUNT", "4")
+        .replace("{outcome: success}}\n        expect", "{outcome: Success}}\n        expect");
     let path = file(dir.path(), "rule.yaml", &rule);
     let (code, out, _) = run(&["test", &path]);
     assert_eq!(code, 1, "{out}");
@@ -95,8 +98,7 @@ fn programs_get_json_and_build_servers_junit() {
     let dir = folder();
     let path = file(dir.path(), "rule.yaml", &RULE.replace("COUNT", "5"));
     let junit = dir.path().join("out.xml");
-    let (code, out, _) =
-        run(&["test", "--format", "json", "--junit", junit.to_str().expect("UTF-8"), &path]);
+    let (code, out, _) = run(&["test", "--format", "json", "--junit", junit.to_str().expect("UTF-8"), &path]);
     assert_eq!(code, 1);
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&report["ok"], &report["failed"]), (&false.into(), &1.into()));
@@ -135,7 +137,8 @@ tests:
             "did you mean `high`?",
         ],
     );
-    let tests = "rule: brute_forse\ntests:\n  - {name: one, events: [], expect: [{evidence: {failure: 1}}]}\n";
+    let tests =
+        "rule: brute_forse\ntests:\n  - {name: one, events: [], expect: [{evidence: {failure: 1}}]}\n";
     file(dir.path(), "rule.test.yaml", tests);
     let words = ["there is no rule `brute_forse`", "did you mean `brute_force`?"];
     check(&["test", dir.path().to_str().expect("UTF-8")], 2, &words);
@@ -146,7 +149,10 @@ fn a_step_that_no_test_satisfies_is_told() {
     let dir = folder();
     let path = file(dir.path(), "rule.yaml", RULE.split("    tests:").next().expect("a rule"));
     let (code, out, _) = run(&["test", &path]);
-    assert_eq!((code, &*out), (0, "0 tests of 0 rules of 1: 0 passed, 0 failed\nno test at all: brute_force\n"));
+    assert_eq!(
+        (code, &*out),
+        (0, "0 tests of 0 rules of 1: 0 passed, 0 failed\nno test at all: brute_force\n")
+    );
     assert_eq!(run(&["test", "--require-coverage", &path]).0, 1);
 }
 

@@ -72,7 +72,12 @@ pub(crate) fn rule_of<'r>(rules: &'r RuleSet, id: &str) -> Option<(RuleIndex, &'
 }
 
 /// Why an incident that a test expects is not there: a line for each thing to say. Nothing where its key is not given.
-pub(crate) fn why_missing(rules: &Arc<RuleSet>, expected: &Expected, base: EventTime, log: &[LogMessage]) -> Vec<String> {
+pub(crate) fn why_missing(
+    rules: &Arc<RuleSet>,
+    expected: &Expected,
+    base: EventTime,
+    log: &[LogMessage],
+) -> Vec<String> {
     let Some((rule, unit)) = rule_of(rules, &expected.rule) else { return Vec::new() };
     let key = match Inquiry::key_of(unit, &expected.key) {
         Ok(key) => key,

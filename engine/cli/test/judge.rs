@@ -38,7 +38,12 @@ pub fn judge(rules: &Arc<RuleSet>, case: &Case, ran: &Ran) -> Vec<Failure> {
         .into_iter()
         .filter(|message| {
             asked(&message.incident.rule.id)
-                || case.expected.iter().map(|it| &it.rule).chain([&case.rule]).any(|rule| concerns(message, rule))
+                || case
+                    .expected
+                    .iter()
+                    .map(|it| &it.rule)
+                    .chain([&case.rule])
+                    .any(|rule| concerns(message, rule))
         })
         .map(|message| &message.incident)
         .collect();
@@ -53,7 +58,8 @@ pub fn judge(rules: &Arc<RuleSet>, case: &Case, ran: &Ran) -> Vec<Failure> {
         }
     }
     for expected in open {
-        let same_key = |incident: &&&Incident| is_of(expected, incident) && key_fits(rules, expected, incident);
+        let same_key =
+            |incident: &&&Incident| is_of(expected, incident) && key_fits(rules, expected, incident);
         let near = found.iter().position(|incident| same_key(&incident));
         let near = near.or_else(|| found.iter().position(|incident| is_of(expected, incident)));
         failures.push(match near {
@@ -125,12 +131,17 @@ fn differences(
     if !key_fits(rules, expected, incident) {
         same("key", Some(key_text(&expected.key)), key_of(incident));
     }
-    same("severity", expected.severity.map(|it| it.as_str().to_owned()), incident.severity.as_str().to_owned());
+    same(
+        "severity",
+        expected.severity.map(|it| it.as_str().to_owned()),
+        incident.severity.as_str().to_owned(),
+    );
     same("count", expected.count.map(|it| it.to_string()), incident.event_count.to_string());
     same("status", expected.status.map(|it| it.as_str().to_owned()), incident.status.as_str().to_owned());
     same("title", expected.title.clone(), incident.title.clone());
     for (step, pieces) in &expected.evidence {
-        let of_step = |rule: &str, name: &str| name == step && (rule == expected.rule || incident.group.is_some());
+        let of_step =
+            |rule: &str, name: &str| name == step && (rule == expected.rule || incident.group.is_some());
         match pieces {
             Pieces::Count(count) => {
                 let steps = incident.explain.iter().filter(|it| of_step(&it.rule, &it.step));

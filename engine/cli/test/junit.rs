@@ -50,7 +50,8 @@ fn suite(rule: &str, cases: &[&CaseResult], out: &mut String) {
                 .iter()
                 .map(|(what, expected, found)| format!("{what}: expected {expected}, found {found}"));
             let more: Vec<String> = differs.chain(failure.why_not.iter().cloned()).collect();
-            let _ = writeln!(out, "      <failure message=\"{message}\">{}</failure>", escaped(&more.join("\n")));
+            let _ =
+                writeln!(out, "      <failure message=\"{message}\">{}</failure>", escaped(&more.join("\n")));
         }
         out.push_str("    </testcase>\n");
     }
@@ -68,7 +69,9 @@ fn escaped(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\n' => out.push_str("&#10;"),
             '\t' => out.push_str("&#9;"),
-            letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            letter if letter.is_control() || matches!(letter, '\u{fffe}' | '\u{ffff}') => {
+                out.push('\u{fffd}')
+            }
             letter => out.push(letter),
         }
     }

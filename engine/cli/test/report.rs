@@ -39,9 +39,10 @@ fn case(case: &CaseResult) -> Value {
 }
 
 fn failure(failure: &Failure) -> Value {
-    let differs = failure.differs.iter().map(|(what, expected, found)| {
-        json!({ "what": what, "expected": expected, "found": found })
-    });
+    let differs = failure
+        .differs
+        .iter()
+        .map(|(what, expected, found)| json!({ "what": what, "expected": expected, "found": found }));
     json!({
         "expected": failure.expected,
         "found": failure.found,

@@ -159,7 +159,8 @@ fn unknown_rules(cases: &[Case], rules: &RuleSet) -> Vec<Diagnostic> {
             let steps = || {
                 let unit = rules.rules.iter().filter(|rule| {
                     let group = &rules.units[rule.unit].group;
-                    rule.reference.id == expected.rule || (group.is_some() && in_unit(rules, rule.unit, &expected.rule))
+                    rule.reference.id == expected.rule
+                        || (group.is_some() && in_unit(rules, rule.unit, &expected.rule))
                 });
                 unit.flat_map(|rule| rule.steps.iter().map(|step| step.name.as_str()))
             };

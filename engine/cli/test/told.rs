@@ -17,7 +17,13 @@ pub fn text(results: &Results, verbose: bool, coverage_required: bool, paint: Pa
         match case.failures.is_empty() {
             false => failed(case, &mut out, paint),
             true if verbose => {
-                let _ = writeln!(out, "{} {}: {}", paint.good("ok  "), case.rule, shown(&case.name, LINE_CHARS_MAX));
+                let _ = writeln!(
+                    out,
+                    "{} {}: {}",
+                    paint.good("ok  "),
+                    case.rule,
+                    shown(&case.name, LINE_CHARS_MAX)
+                );
             }
             true => {}
         }
@@ -42,7 +48,13 @@ pub fn text(results: &Results, verbose: bool, coverage_required: bool, paint: Pa
 fn failed(case: &CaseResult, out: &mut String, paint: Paint) {
     let (file, line) = (&case.file, case.line);
     let name = shown(&case.name, LINE_CHARS_MAX);
-    let _ = writeln!(out, "{} {}: {name}  {}", paint.bad("FAIL"), case.rule, paint.dim(&format!("{file}:{line}")));
+    let _ = writeln!(
+        out,
+        "{} {}: {name}  {}",
+        paint.bad("FAIL"),
+        case.rule,
+        paint.dim(&format!("{file}:{line}"))
+    );
     for failure in &case.failures {
         self::failure(failure, out, paint);
     }

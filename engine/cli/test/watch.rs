@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::cli::exit::{CliError, Exit};
 
 /// How often to look. Fast enough for somebody who has just saved a file, slow enough to cost nothing.
@@ -13,15 +15,15 @@ pub async fn again_and_again(
     paths: &[PathBuf],
     mut once: impl FnMut() -> Result<(), CliError>,
 ) -> Result<Exit, CliError> {
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
+    // From here on, and not only while waiting: whoever interrupts a run wants it to end as one that was asked to.
+    let mut interrupts = signal(SignalKind::interrupt())?;
     loop {
         let seen = state(paths);
         once()?;
         eprintln!("watching; Ctrl-C ends it");
         while state(paths) == seen {
             tokio::select! {
-                _ = &mut interrupted => return Ok(Exit::Done),
+                _ = interrupts.recv() => return Ok(Exit::Done),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }

@@ -78,7 +78,12 @@ impl Inquiry {
     pub fn key_of(unit: &Unit, values: &[(Option<String>, String)]) -> Result<Key, String> {
         let names = || unit.by.iter().map(|part| part.name.as_str()).collect::<Vec<_>>().join(", ");
         if values.len() != unit.by.len() {
-            return Err(format!("a key of {} parts, and the rule's has {}: {}", values.len(), unit.by.len(), names()));
+            return Err(format!(
+                "a key of {} parts, and the rule's has {}: {}",
+                values.len(),
+                unit.by.len(),
+                names()
+            ));
         }
         let part = |(at, part): (usize, &KeyPart)| {
             let named = values.iter().find(|(name, _)| name.as_deref() == Some(part.name.as_str()));
@@ -111,6 +116,7 @@ impl Inquiry {
             value: None,
         };
         let mut moves = false;
+        let (mut serves, mut near) = (false, Vec::new());
         for (at, step) in rule.steps.iter().enumerate() {
             let Input::Events(condition) = &step.input else { continue };
             let missing = unmet(condition, event);
@@ -122,13 +128,14 @@ impl Inquiry {
                         if hit.value.is_none() {
                             let expected = "a value to count".to_owned();
                             let field = field.name().to_owned();
-                            self.near(at, &seen, vec![Unmet { field, expected, found: None }]);
+                            near.push((at, vec![Unmet { field, expected, found: None }]));
                             continue;
                         }
                     }
+                    serves = true;
                     moves |= self.satisfied(at, hit);
                 }
-                Whose::Ours => self.near(at, &seen, missing),
+                Whose::Ours => near.push((at, missing)),
                 Whose::Other(key) if missing.is_empty() => {
                     self.steps[at].other_keys += 1;
                     self.steps[at].other_key = Some(key);
@@ -139,6 +146,10 @@ impl Inquiry {
                 }
                 Whose::Other(_) | Whose::Nobody(_) => {}
             }
+        }
+        // What serves one step is not what another one misses.
+        if !serves {
+            near.into_iter().for_each(|(at, unmet)| self.near(at, &seen, unmet));
         }
         if moves && event.time_source != TimeSource::Suspect {
             self.newest = self.newest.max(event.occurred_at);

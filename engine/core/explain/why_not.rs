@@ -246,7 +246,10 @@ fn misplaced(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached
                 return Some(Reason::OutsideWindow { piece, by_micros: hit.at.since(latest) });
             }
             let gap = places[own].gap_max?;
-            return Some(Reason::GapTooLong { piece, by_micros: hit.at.since(before_at).saturating_sub(gap) });
+            return Some(Reason::GapTooLong {
+                piece,
+                by_micros: hit.at.since(before_at).saturating_sub(gap),
+            });
         }
         let (earliest, latest) = (to.minus(rule.window), from.plus(rule.window));
         let by_micros = hit.at.since(latest).max(earliest.since(hit.at));
@@ -286,9 +289,13 @@ impl WhyNot {
         let done = self.steps.iter().filter(|step| step.has >= step.needed).count();
         let all = self.steps.len();
         match self.span {
-            None => lines.push(format!("no step was satisfied for this key ({} events looked at)", self.events)),
+            None => {
+                lines.push(format!("no step was satisfied for this key ({} events looked at)", self.events))
+            }
             Some((from, to)) if from == to => lines.push(format!("{done} of {all} steps at {}", time(from))),
-            Some((from, to)) => lines.push(format!("{done} of {all} steps between {} and {}", time(from), time(to))),
+            Some((from, to)) => {
+                lines.push(format!("{done} of {all} steps between {} and {}", time(from), time(to)))
+            }
         }
         for step in &self.steps {
             if step.has == 0 {
@@ -296,7 +303,13 @@ impl WhyNot {
             }
             let pieces: Vec<String> = step.pieces.iter().map(|piece| time(piece.at)).collect();
             let more = if step.has as usize > pieces.len() { ", …" } else { "" };
-            lines.push(format!("step {}: {} of {}, {}{more}", step.step, step.has, step.needed, pieces.join(", ")));
+            lines.push(format!(
+                "step {}: {} of {}, {}{more}",
+                step.step,
+                step.has,
+                step.needed,
+                pieces.join(", ")
+            ));
         }
         for missing in &self.missing {
             lines.push(format!("missing {}: {} of {}", missing.step, missing.has, missing.needed));
@@ -340,7 +353,9 @@ impl Reason {
             }
             Reason::NoKey { events, part } => format!("{events} without a value for `{part}`"),
             Reason::Repeated { events } => format!("{events} that were known already"),
-            Reason::NotComplete { rule } => format!("rule `{rule}` was not complete for this key: ask why with --rule {rule}"),
+            Reason::NotComplete { rule } => {
+                format!("rule `{rule}` was not complete for this key: ask why with --rule {rule}")
+            }
             Reason::Nothing => "no event of this key came near".to_owned(),
         }
     }

@@ -65,7 +65,10 @@ impl Texts {
             Where::End => "ends with",
         };
         let case = if self.case == Case::Ignored { " in any case" } else { "" };
-        format!("{verb} {}{case}", crate::predicate::alternatives(self.texts.iter().map(|text| format!("{text:?}"))))
+        format!(
+            "{verb} {}{case}",
+            crate::predicate::alternatives(self.texts.iter().map(|text| format!("{text:?}")))
+        )
     }
 
     fn any(&self, value: &str) -> bool {

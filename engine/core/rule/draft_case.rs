@@ -84,7 +84,11 @@ fn case(
     let input = match get("events") {
         Some(node) => Events { base, named: HashMap::new(), sent: 0 }.list(node, problems),
         None => {
-            missing("events", "write `events:` with a list of events, each with `at` and its fields", problems);
+            missing(
+                "events",
+                "write `events:` with a list of events, each with `at` and its fields",
+                problems,
+            );
             Vec::new()
         }
     };

@@ -53,7 +53,10 @@ impl Node {
     /// The value of a member; `None` where there is none, or these are no named values.
     pub fn member(&self, name: &str) -> Option<&Node> {
         let Kind::Map(members) = &self.kind else { return None };
-        members.iter().find(|(key, _)| matches!(&key.kind, Kind::Text(key) if key == name)).map(|(_, value)| value)
+        members
+            .iter()
+            .find(|(key, _)| matches!(&key.kind, Kind::Text(key) if key == name))
+            .map(|(_, value)| value)
     }
 
     /// The text of a scalar: the number 3 is `"3"`.
