@@ -162,7 +162,7 @@ pub(super) fn tell(
     for (what, rules) in [("new", &changes.added), ("gone", &changes.removed), ("changed", &changes.changed)]
     {
         if !rules.is_empty() {
-            let _ = write!(words, "rules {what}: {}\n", rules.join(", "));
+            let _ = writeln!(words, "rules {what}: {}", rules.join(", "));
         }
     }
     write!(out, "{words}")?;
