@@ -13,6 +13,7 @@ pub mod exit;
 pub mod explain;
 pub mod incident;
 pub mod man;
+pub mod nats_keys;
 pub mod rules;
 pub mod run;
 pub mod settings;
@@ -68,6 +69,8 @@ enum Command {
     Config(config::Args),
     /// Create the streams
     Stream(stream::Args),
+    /// Make an nkey for each role that the server's configuration names
+    NatsKeys(nats_keys::Args),
     /// Change incidents
     Incident(incident::Args),
     /// Replay two recorded intrusions through a real server, and compare what is found with what is known
@@ -106,6 +109,7 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
         Command::State(args) => block_on(state::run(global, &args)),
         Command::Config(args) => config::run(global, &args),
         Command::Stream(args) => block_on(stream::run(global, &args)),
+        Command::NatsKeys(args) => nats_keys::run(&args),
         Command::Incident(args) => block_on(incident::run(global, &args)),
         Command::Demo(args) => block_on(demo::run(global, &args)),
         Command::Completions(args) => man::completions(Cli::command(), &args),
