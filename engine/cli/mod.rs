@@ -10,6 +10,7 @@ pub mod check;
 pub mod config;
 pub mod demo;
 pub mod exit;
+pub mod explain;
 pub mod incident;
 pub mod man;
 pub mod nats_keys;
@@ -19,12 +20,14 @@ pub mod settings;
 pub mod state;
 pub mod stream;
 pub mod tail;
+pub mod test;
 pub mod timeline;
 pub mod truth;
 
 mod bus;
 mod cell;
 mod http;
+mod input;
 mod paint;
 
 use std::ffi::OsString;
@@ -54,6 +57,8 @@ enum Command {
     Run,
     /// Check rule files, and say everything that is wrong with them at once
     Check(check::Args),
+    /// Run the tests that stand in rules and beside them
+    Test(test::Args),
     /// Run event files through rules with the same engine, and no server
     Backtest(backtest::Args),
     /// Follow incidents on the bus
@@ -98,6 +103,7 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Run => block_on(run::run(global)),
         Command::Check(args) => check::run(global, &args),
+        Command::Test(args) => block_on(test::run(global, &args)),
         Command::Backtest(args) => block_on(backtest::command(global, &args)),
         Command::Tail(args) => block_on(tail::run(global, &args)),
         Command::State(args) => block_on(state::run(global, &args)),

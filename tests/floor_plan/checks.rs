@@ -32,7 +32,7 @@ const HOMES: [(&str, &[&str]); 12] = [
         "humantime",
         &[
             "engine/config/",
-            "engine/core/rule/draft.rs",
+            "engine/core/rule/",
             "engine/cli/",
             "engine/bus/jetstream/streams.rs",
             "producers/replay/",

@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod certificates;
+pub mod cli;
 pub mod histories;
 pub mod nats;
 pub mod oracle;
