@@ -15,6 +15,8 @@
 
 mod chunk;
 mod directory;
+#[cfg(feature = "hostile-input")]
+pub mod hostile;
 mod manifest;
 pub mod memory_store;
 pub mod recovery;

@@ -182,8 +182,7 @@ impl Machine {
         self.follow(facts, &mut report, &mut applied);
         report.dead.sort_by_key(|letter| letter.position);
         for letter in std::mem::take(&mut report.dead) {
-            let place = self.dead_places.next(letter.position);
-            applied.dead_letters.push(emit::dead_letter(place, letter, &self.log_id));
+            applied.dead_letters.extend(emit::dead_letter(&mut self.dead_places, letter, &self.log_id));
         }
         applied.sources = report.sources;
         applied
