@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sightline_core::correlate::{Completion, Effect, Refusal, Verdict};
+use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
 use sightline_core::detect::{Memo, completion_hits, event_hits};
 use sightline_core::hit::Hit;
 use sightline_core::rule::RuleSet;
@@ -36,6 +36,8 @@ pub struct Followed {
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
     pub verdicts: Vec<(Position, sightline_core::hit::RuleIndex, Verdict)>,
+    /// What is counted beside, in no order.
+    pub counts: Vec<(sightline_core::hit::RuleIndex, Counted)>,
     /// What became of each command: `None` where no incident has that id.
     pub commands: Vec<Option<Result<(), Refusal>>>,
 }
@@ -176,6 +178,7 @@ impl Correlator {
                     match effect {
                         Effect::Publish(message) => effects.push((order, *message)),
                         Effect::Complete(completion) => completions.push((order, completion)),
+                        Effect::Count(rule, counted) => followed.counts.push((rule, counted)),
                     }
                 }
             }

@@ -201,7 +201,7 @@ impl Pass<'_> {
             let now = Now { rules: self.rules, log_time, position };
             let mut effects = Vec::new();
             let next_due = self.table.with_existing(key, |live| {
-                live.state.say_due(now, &mut effects);
+                live.state.pass_time(now, &mut effects);
                 mark(live, key, &mut self.partition.dirty);
                 live.state.due()
             });

@@ -32,7 +32,7 @@ const HOMES: [(&str, &[&str]); 10] = [
         "humantime",
         &[
             "engine/config/",
-            "engine/core/rule/draft.rs",
+            "engine/core/rule/problems.rs",
             "engine/cli/",
             "engine/bus/jetstream/streams.rs",
             "producers/replay/",

@@ -63,14 +63,14 @@ impl Node {
 }
 
 impl Node {
-    /// The value as one text that does not depend on layout or comments; members named in `skip` are left out.
-    pub fn canonical(&self, skip: &[&str]) -> String {
+    /// The value as one text that does not depend on layout or comments.
+    pub fn canonical(&self) -> String {
         let mut out = String::new();
-        self.write_canonical(skip, &mut out);
+        self.write_canonical(&mut out);
         out
     }
 
-    fn write_canonical(&self, skip: &[&str], out: &mut String) {
+    fn write_canonical(&self, out: &mut String) {
         match &self.kind {
             Kind::Null => out.push('~'),
             Kind::Bool(flag) => out.push_str(&flag.to_string()),
@@ -83,7 +83,7 @@ impl Node {
             Kind::List(items) => {
                 out.push('[');
                 for item in items {
-                    item.write_canonical(skip, out);
+                    item.write_canonical(out);
                     out.push(',');
                 }
                 out.push(']');
@@ -91,12 +91,9 @@ impl Node {
             Kind::Map(members) => {
                 out.push('{');
                 for (key, value) in members {
-                    if matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str())) {
-                        continue;
-                    }
-                    key.write_canonical(skip, out);
+                    key.write_canonical(out);
                     out.push('=');
-                    value.write_canonical(skip, out);
+                    value.write_canonical(out);
                     out.push(',');
                 }
                 out.push('}');
