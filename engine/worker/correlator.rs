@@ -13,7 +13,7 @@ use sightline_core::rule::RuleSet;
 use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
 
 use crate::state::table::{StateKey, StateTable};
-use crate::worker::partition::{Brought, CommandAt, Order, Partition, Routed, stratum_of};
+use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
 
 /// Fewer hits than this are not worth a thread.
 const PARALLEL_HITS_MIN: usize = 256;
@@ -165,8 +165,14 @@ impl Correlator {
         let mut effects: Vec<(Order, IncidentMessage)> = Vec::new();
         for stratum in 0..strata {
             let mut hits = std::mem::take(&mut waiting[stratum]);
-            // Events before completions, completions in the order of what brought them about.
-            hits.sort_by_key(|(origin, hit)| (hit.position, *origin));
+            // What came due before the message goes first, in order of time. Then what lies earlier: a rule that waited
+            // completes in the past of the event that ended its waiting. At one time events go before completions, and
+            // these in the order of what brought them about.
+            hits.sort_by_key(|(origin, hit)| {
+                let came_due = came_due(origin.as_ref());
+                let at = if came_due.is_some() { EventTime::MIN } else { hit.at };
+                (hit.position, came_due.is_none(), at, *origin)
+            });
             let shares = self.share(hits);
             let mut completions: Vec<(Order, Completion)> = Vec::new();
             for brought in self.pass(stratum as u8, &times, &shares, &commands) {
@@ -205,7 +211,9 @@ impl Correlator {
             item = if hit.position == position { item + 1 } else { 1 };
             position = hit.position;
             let key = StateKey::of(&hit.tenant, &self.rules.unit_of(hit.rule).id, &hit.key);
-            shares[key.partition(count)].push(Routed { item, key, hit, completion: origin.is_some() });
+            let came_due = came_due(origin.as_ref());
+            let completion = origin.is_some();
+            shares[key.partition(count)].push(Routed { item, key, hit, completion, came_due });
         }
         shares
     }
@@ -234,5 +242,13 @@ impl Correlator {
                 .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         })
+    }
+}
+
+/// The log time that brought something about, where it was no message.
+fn came_due(origin: Option<&Order>) -> Option<EventTime> {
+    match origin?.phase {
+        Phase::Due(due, _) => Some(due),
+        Phase::Message => None,
     }
 }

@@ -86,9 +86,7 @@ impl Member {
     pub(super) fn ends_between(&self, rule: &Rule, behind: EventTime, upto: EventTime) -> Vec<Stamp> {
         let tracks = self.tracks.iter().enumerate().filter(|(step, _)| self.may_end_with(rule, *step as u8));
         let mut ends: Vec<Stamp> = tracks
-            .flat_map(|(_, track)| {
-                track.between(behind.plus(1), upto).map(|index| track.hit(index).stamp)
-            })
+            .flat_map(|(_, track)| track.between(behind.plus(1), upto).map(|index| track.hit(index).stamp))
             .collect();
         ends.sort_unstable();
         ends.dedup();

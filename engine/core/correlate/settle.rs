@@ -63,10 +63,8 @@ impl KeyState {
             if let Some(upto) = waiting.settled_by(now.log_time) {
                 self.settle(unit, rule, wait, upto, now, effects);
             }
-            while let Some(event) = self.members[member]
-                .waiting
-                .as_mut()
-                .and_then(|waiting| waiting.suspect_by(now.log_time))
+            while let Some(event) =
+                self.members[member].waiting.as_mut().and_then(|waiting| waiting.suspect_by(now.log_time))
             {
                 self.decide(unit, rule, event, now, effects);
             }

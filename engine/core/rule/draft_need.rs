@@ -2,7 +2,9 @@
 
 use crate::field::Field;
 use crate::key::Normal;
-use crate::limits::{COUNT_MAX, FIRST_SEEN_FORGET_DEFAULT_MICROS, FIRST_SEEN_LEARN_DEFAULT_MICROS, WINDOW_MAX_MICROS};
+use crate::limits::{
+    COUNT_MAX, FIRST_SEEN_FORGET_DEFAULT_MICROS, FIRST_SEEN_LEARN_DEFAULT_MICROS, WINDOW_MAX_MICROS,
+};
 use crate::rule::draft::{At, Problems};
 use crate::rule::plan::{Measure, Need, Novelty};
 use crate::rule::range::{Comparison, Range};
@@ -10,7 +12,16 @@ use crate::rule::tree::{Kind, Node};
 
 /// The keys of a step that say what it takes.
 pub(crate) const NEED_KEYS: [&str; 11] = [
-    "min_count", "max_count", "count", "distinct", "sum", "avg", "min", "max", "median", "percentile",
+    "min_count",
+    "max_count",
+    "count",
+    "distinct",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "median",
+    "percentile",
     "first_seen",
 ];
 
@@ -28,7 +39,8 @@ pub(crate) fn need(
     let others = said.iter().filter(|(name, _, _)| !counts(name)).count();
     if others > 1 || (others == 1 && said.len() > 1) {
         let (_, key, _) = said[1];
-        let help = "name the same `match` in two steps, and say `distinct_events: false`, where both must hold";
+        let help =
+            "name the same `match` in two steps, and say `distinct_events: false`, where both must hold";
         let message = format!("a step with both `{}` and `{}`", said[0].0, said[1].0);
         problems.error(&key.span, message, "leave one out", Some(help.into()));
         return None;
@@ -106,7 +118,12 @@ fn map<'n>(node: &'n Node, what: &str, example: &str, problems: &mut Problems<'_
         other => {
             let label = format!("expected named values, found {}", other.describe());
             let help = format!("write `{what}: {example}`");
-            problems.error(&node.span, format!("`{what}` has a value that it cannot have"), label, Some(help));
+            problems.error(
+                &node.span,
+                format!("`{what}` has a value that it cannot have"),
+                label,
+                Some(help),
+            );
             None
         }
     }
@@ -122,7 +139,9 @@ fn range(what: &str, node: &Node, own: &[&str], problems: &mut Problems<'_>) -> 
     let mut range = if counts { Range::at_least(1) } else { Range::default() };
     let mut conditions = 0;
     for (name, _, value) in found {
-        let Some((_, comparison)) = Comparison::NAMES.iter().find(|(known, _)| *known == name) else { continue };
+        let Some((_, comparison)) = Comparison::NAMES.iter().find(|(known, _)| *known == name) else {
+            continue;
+        };
         let than = problems.float(value, name)?;
         if counts && (than < 0.0 || than > f64::from(COUNT_MAX)) {
             problems.error(

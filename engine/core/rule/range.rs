@@ -70,8 +70,7 @@ impl Range {
     }
 
     fn raise(&mut self, edge: Edge) {
-        let tighter =
-            self.low.is_none_or(|low| edge.at > low.at || (edge.at == low.at && !edge.included));
+        let tighter = self.low.is_none_or(|low| edge.at > low.at || (edge.at == low.at && !edge.included));
         if tighter {
             self.low = Some(edge);
         }
@@ -96,7 +95,8 @@ impl Range {
     pub fn is_empty(&self) -> bool {
         match (self.low, self.high) {
             (Some(low), Some(high)) => {
-                low.at > high.at || (low.at == high.at && !(low.included && high.included && self.holds(low.at)))
+                low.at > high.at
+                    || (low.at == high.at && !(low.included && high.included && self.holds(low.at)))
             }
             _ => false,
         }
@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn conditions_narrow_a_range_in_any_order() {
-        let range = Range::at_least(3).and(Comparison::Lt, 10.0).and(Comparison::Gt, 3.0).and(Comparison::Neq, 5.0);
+        let range =
+            Range::at_least(3).and(Comparison::Lt, 10.0).and(Comparison::Gt, 3.0).and(Comparison::Neq, 5.0);
         let held: Vec<u32> = (0..12).filter(|number| range.holds(f64::from(*number))).collect();
         assert_eq!(held, [4, 6, 7, 8, 9]);
         assert_eq!(range.least_count(), 4);
