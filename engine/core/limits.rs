@@ -50,3 +50,9 @@ pub const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
 pub const TAGS_MAX: usize = 64;
 /// Rules of one group: the place in it is remembered in a byte.
 pub const GROUP_RULES_MAX: usize = 255;
+/// Named lists in one set of rules.
+pub const LISTS_MAX: usize = 1_024;
+/// Values of one named list: more than the largest public lists of indicators hold.
+pub const LIST_VALUES_MAX: usize = 1_000_000;
+/// Bytes of the file of a named list: it travels with the rules in one message.
+pub const LIST_FILE_BYTES_MAX: usize = 32 << 20;

@@ -27,6 +27,24 @@ impl Ordering {
     }
 }
 
+/// A number in one of several ranges, both ends included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges(Vec<(f64, f64)>);
+
+impl Ranges {
+    /// Any of `ranges`, each from the least to the greatest.
+    pub fn new(ranges: Vec<(f64, f64)>) -> Self {
+        Ranges(ranges)
+    }
+
+    /// Whether the value is a number in one of them.
+    pub fn hold(&self, value: Scalar<'_>) -> bool {
+        value
+            .number()
+            .is_some_and(|number| self.0.iter().any(|(least, most)| (*least..=*most).contains(&number)))
+    }
+}
+
 /// All bits of one of several masks are set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bits(Vec<u64>);
