@@ -124,6 +124,32 @@ impl Pattern {
         self.0.iter().map(text).collect()
     }
 
+    /// The pattern as a rule writes it. A dash that may be any is written as one.
+    pub fn written(&self) -> String {
+        let mut written = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Literal(text) => {
+                    for letter in text.chars() {
+                        if "*?\\".contains(letter) {
+                            written.push('\\');
+                        }
+                        written.push(letter);
+                    }
+                }
+                Part::One => written.push('?'),
+                Part::Many => written.push('*'),
+                Part::Dash => written.push('-'),
+            }
+        }
+        written
+    }
+
+    /// Whether a text is like it, case and all.
+    pub fn is_like(&self, text: &str) -> bool {
+        self.holds(text)
+    }
+
     /// Whether everything satisfies it.
     pub fn is_anything(&self) -> bool {
         self.0 == [Part::Many]
@@ -325,6 +351,8 @@ mod tests {
         ];
         for (pattern, expected) in cases {
             assert_eq!(Pattern::parse(pattern).as_text(), expected, "{pattern}");
+            let written = Pattern::parse(pattern).written();
+            assert_eq!(Pattern::parse(&written), Pattern::parse(pattern), "{written}");
         }
     }
 }

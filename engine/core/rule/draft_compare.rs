@@ -13,7 +13,7 @@ use crate::rule::tree::{Kind, Node};
 pub(crate) fn fields(
     comparison: &str,
     node: &Node,
-    case: Case,
+    how: (Case, Option<Look>),
     problems: &mut Problems<'_>,
 ) -> Vec<Condition> {
     let Kind::Map(members) = &node.kind else {
@@ -30,7 +30,7 @@ pub(crate) fn fields(
     for (key, value) in members {
         let Some(written) = problems.text(key, comparison) else { continue };
         let sort = sort(comparison);
-        let Some(compared) = compared(&written, &key.span, comparison, sort, case, problems) else {
+        let Some(compared) = compared(&written, &key.span, comparison, sort, how, problems) else {
             continue;
         };
         conditions.extend(condition(comparison, compared, value, problems));

@@ -4,13 +4,13 @@ use sightline_schemas::Zone;
 
 use crate::field::Field;
 use crate::limits::CONDITION_DEPTH_MAX;
-use crate::predicate::{Case, Clock, Condition, Predicate, Test, Texts, Where, parse_hours};
+use crate::predicate::{Case, Clock, Condition, Look, Predicate, Test, Texts, Where, parse_hours};
 use crate::rule::diagnostic::nearest;
 use crate::rule::draft::Problems;
 use crate::rule::draft_compare::fields;
 use crate::rule::tree::{Kind, Node};
 
-const MATCH_KEYS: [&str; 25] = [
+const MATCH_KEYS: [&str; 26] = [
     "source",
     "kind",
     "tags_any",
@@ -32,6 +32,7 @@ const MATCH_KEYS: [&str; 25] = [
     "field_exists",
     "at",
     "ignore_case",
+    "as_text",
     "any",
     "all",
     "not",
@@ -55,13 +56,16 @@ fn block(node: &Node, problems: &mut Problems<'_>, depth: usize) -> Option<Condi
     }
     let before = problems.all.len();
     let members = problems.members(node, "`match`", &MATCH_KEYS);
-    let ignore_case = members.iter().find(|(key, _, _)| *key == "ignore_case");
-    let ignored = ignore_case.and_then(|(_, _, node)| problems.flag(node, "ignore_case")).unwrap_or(false);
-    let case = if ignored { Case::Ignored } else { Case::Sensitive };
+    let mut flag = |name: &str| {
+        let there = members.iter().find(|(key, _, _)| *key == name);
+        there.and_then(|(_, _, node)| problems.flag(node, name)).unwrap_or(false)
+    };
+    let case = if flag("ignore_case") { Case::Ignored } else { Case::Sensitive };
+    let look = flag("as_text").then_some(Look::Scalars);
     let mut all = Vec::new();
     for (key, _, value) in &members {
         match *key {
-            "ignore_case" => {}
+            "ignore_case" | "as_text" => {}
             "source" | "kind" | "class" => all.extend(own_field(key, value, problems)),
             "at" => all.extend(clock(value, problems)),
             "tags_any" => all.extend(tags(value, key, case, problems).map(Condition::Test)),
@@ -74,7 +78,7 @@ fn block(node: &Node, problems: &mut Problems<'_>, depth: usize) -> Option<Condi
             "not" => all.extend(
                 blocks(value, problems, depth).into_iter().map(|inner| Condition::Not(Box::new(inner))),
             ),
-            comparison => all.extend(fields(comparison, value, case, problems)),
+            comparison => all.extend(fields(comparison, value, (case, look), problems)),
         }
     }
     // An error inside is said already; the condition would only mislead.

@@ -49,7 +49,7 @@ pub(crate) fn compared(
     span: &Range<usize>,
     comparison: &str,
     sort: Sort,
-    case: Case,
+    how: (Case, Option<Look>),
     problems: &mut Problems<'_>,
 ) -> Option<Compared> {
     let (name, modifiers) = written.split_once('|').map_or((written, ""), |(name, rest)| (name, rest));
@@ -59,8 +59,8 @@ pub(crate) fn compared(
     let mut compared = Compared {
         field,
         all: false,
-        case,
-        look: None,
+        case: how.0,
+        look: how.1,
         any_dash: false,
         encodings: Vec::new(),
         other_field: false,
