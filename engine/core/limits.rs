@@ -56,3 +56,7 @@ pub const LISTS_MAX: usize = 1_024;
 pub const LIST_VALUES_MAX: usize = 1_000_000;
 /// Bytes of the file of a named list: it travels with the rules in one message.
 pub const LIST_FILE_BYTES_MAX: usize = 32 << 20;
+/// Messages of one test of a rule: more than any threshold takes.
+pub const CASE_EVENTS_MAX: usize = 200_000;
+/// Events that nearly satisfied a step and are kept while somebody asks why a rule is not complete: the nearest ones.
+pub const NEAR_MISSES_MAX: usize = 64;

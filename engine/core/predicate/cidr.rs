@@ -1,6 +1,6 @@
 //! Addresses in networks.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,7 +11,7 @@ use crate::field::Scalar;
 ///
 /// Looked up once for each length of prefix that there is, whatever the number of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Networks(BTreeMap<u8, HashSet<IpNet>>);
+pub struct Networks(BTreeMap<u8, BTreeSet<IpNet>>);
 
 impl Networks {
     /// Any of `networks`, each `10.0.0.0/8`, `2001:db8::/32` or one address.
@@ -19,7 +19,7 @@ impl Networks {
     /// # Errors
     /// With the text that is none.
     pub fn new(networks: &[String]) -> Result<Self, String> {
-        let mut by_length: BTreeMap<u8, HashSet<IpNet>> = BTreeMap::new();
+        let mut by_length: BTreeMap<u8, BTreeSet<IpNet>> = BTreeMap::new();
         for text in networks {
             let text = text.trim();
             let whole = || text.parse::<IpAddr>().ok().map(IpNet::from);
@@ -38,5 +38,11 @@ impl Networks {
         self.0.iter().any(|(length, networks)| {
             IpNet::new(address, *length).is_ok_and(|around| networks.contains(&around.trunc()))
         })
+    }
+
+    /// For people: `an address in 10.0.0.0/8`.
+    pub fn expectation(&self) -> String {
+        let all: Vec<String> = self.0.values().flatten().map(IpNet::to_string).collect();
+        format!("an address in {}", crate::predicate::alternatives(all.into_iter()))
     }
 }

@@ -40,6 +40,20 @@ impl Clock {
     }
 }
 
+impl Clock {
+    /// For people: `at 22:00-06:00 on sat, sun in UTC`.
+    pub fn expectation(&self) -> String {
+        let clock = |seconds: u32| format!("{:02}:{:02}", seconds / 3_600, seconds / 60 % 60);
+        let hours: Vec<String> =
+            self.hours.iter().map(|(from, to)| format!("{}-{}", clock(*from), clock(*to))).collect();
+        let named = Clock::DAYS.iter().enumerate().filter(|(day, _)| self.days >> day & 1 == 1);
+        let days: Vec<&str> = named.map(|(_, name)| *name).collect();
+        let at = if hours.is_empty() { String::new() } else { format!("at {} ", hours.join(", ")) };
+        let on = if days.len() == 7 { String::new() } else { format!("on {} ", days.join(", ")) };
+        format!("{at}{on}in {}", self.zone.name())
+    }
+}
+
 /// Reads `22:00-06:00`: from the first, up to and without the second, in seconds since midnight.
 ///
 /// # Errors
@@ -111,6 +125,16 @@ impl TimeParts {
     /// Any of `numbers`.
     pub fn new(part: TimePart, numbers: Vec<i64>) -> Self {
         TimeParts { part, numbers }
+    }
+
+    /// For people: `a time whose hour is 3`.
+    pub fn expectation(&self) -> String {
+        let name =
+            TimePart::NAMES.iter().find(|(_, part)| *part == self.part).map_or("part", |(name, _)| name);
+        format!(
+            "a time whose {name} is {}",
+            crate::predicate::alternatives(self.numbers.iter().map(i64::to_string))
+        )
     }
 
     /// Whether the value is a time (RFC 3339, or seconds or milliseconds since 1970) whose part is one of them.

@@ -278,6 +278,13 @@ impl Likes {
         }
     }
 
+    /// For people: `is like "*.exe"`.
+    pub fn expectation(&self) -> String {
+        let case = if self.case == Case::Ignored { " in any case" } else { "" };
+        let patterns = self.patterns.iter().map(|pattern| format!("{:?}", pattern.written()));
+        format!("is like {}{case}", crate::predicate::alternatives(patterns))
+    }
+
     fn any(&self, value: &str) -> bool {
         let lower;
         let value = match self.case {

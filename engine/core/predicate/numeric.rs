@@ -43,6 +43,24 @@ impl Ranges {
             .number()
             .is_some_and(|number| self.0.iter().any(|(least, most)| (*least..=*most).contains(&number)))
     }
+
+    /// For people: `from 1 to 10, or from 20 to 30`.
+    pub fn expectation(&self) -> String {
+        let each = self.0.iter().map(|(least, most)| format!("from {least} to {most}"));
+        crate::predicate::alternatives(each)
+    }
+}
+
+impl Ordering {
+    /// The sign, as people write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ordering::Gt => ">",
+            Ordering::Gte => ">=",
+            Ordering::Lt => "<",
+            Ordering::Lte => "<=",
+        }
+    }
 }
 
 /// All bits of one of several masks are set.
@@ -66,5 +84,11 @@ impl Bits {
     /// Whether the value has them.
     pub fn hold(&self, value: Scalar<'_>) -> bool {
         value.bits().is_some_and(|bits| self.0.iter().any(|mask| bits & mask == *mask))
+    }
+
+    /// For people: `a number with the bits 0x10`.
+    pub fn expectation(&self) -> String {
+        let masks = self.0.iter().map(|mask| format!("{mask:#x}"));
+        format!("a number with the bits {}", crate::predicate::alternatives(masks))
     }
 }

@@ -39,6 +39,18 @@ impl OtherField {
         })
     }
 
+    /// For people: `is what user holds`.
+    pub fn expectation(&self) -> String {
+        let verb = match self.place {
+            Where::Whole => "is",
+            Where::Inside => "contains",
+            Where::Start => "starts with",
+            Where::End => "ends with",
+        };
+        let case = if self.case == Case::Ignored { " in any case" } else { "" };
+        format!("{verb} what {} holds{case}", self.field.name())
+    }
+
     fn spelt(&self, value: Scalar<'_>) -> String {
         match self.case {
             Case::Sensitive => value.text().into_owned(),

@@ -44,6 +44,13 @@ impl Regular {
         self.regexes.iter().any(|regex| regex.is_match(text))
     }
 
+    /// For people: `matches a.*b`.
+    pub fn expectation(&self) -> String {
+        let case = if self.case == Case::Ignored { " in any case" } else { "" };
+        let patterns = self.regexes.iter().map(|regex| regex.as_str().to_owned());
+        format!("matches {}{case}", crate::predicate::alternatives(patterns))
+    }
+
     /// The patterns as text.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         self.regexes.iter().map(Regex::as_str)

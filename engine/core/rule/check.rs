@@ -39,7 +39,7 @@ pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec
     let mut roots: Vec<(usize, Node)> = Vec::new();
     for (file, source) in files.iter().enumerate().filter(|(_, source)| is_rule_file(&source.name)) {
         let Some(root) = read_file(file, source, &mut problems) else { continue };
-        if let Some(node) = root.get("lists") {
+        if let Some(node) = root.member("lists") {
             lists.read(node, files, &mut Problems { file, all: &mut problems });
         }
         roots.push((file, root));

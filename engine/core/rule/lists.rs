@@ -18,8 +18,8 @@ pub(crate) struct Lists(HashMap<String, Named>);
 /// The files of lists that a rule file names, as it names them: they lie beside it.
 pub fn files_named_by(text: &str) -> Vec<String> {
     let Ok(root) = tree::read(text) else { return Vec::new() };
-    let file = |(_, list): &(Node, Node)| list.get("file").and_then(Node::scalar_text);
-    match root.get("lists").map(|lists| &lists.kind) {
+    let file = |(_, list): &(Node, Node)| list.member("file").and_then(Node::scalar_text);
+    match root.member("lists").map(|lists| &lists.kind) {
         Some(Kind::Map(members)) => members.iter().filter_map(file).collect(),
         _ => Vec::new(),
     }

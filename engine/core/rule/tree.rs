@@ -64,12 +64,12 @@ impl Kind {
 }
 
 impl Node {
-    /// The member of that name, if this is a map that has one.
-    pub fn get(&self, name: &str) -> Option<&Node> {
+    /// The value of a member; `None` where there is none, or these are no named values.
+    pub fn member(&self, name: &str) -> Option<&Node> {
         let Kind::Map(members) = &self.kind else { return None };
         members
             .iter()
-            .find(|(key, _)| matches!(&key.kind, Kind::Text(text) if text == name))
+            .find(|(key, _)| matches!(&key.kind, Kind::Text(key) if key == name))
             .map(|(_, value)| value)
     }
 
@@ -86,6 +86,15 @@ impl Node {
 }
 
 impl Node {
+    /// The same named values without one of them.
+    pub fn without(&self, name: &str) -> Node {
+        let mut rest = self.clone();
+        if let Kind::Map(members) = &mut rest.kind {
+            members.retain(|(key, _)| !matches!(&key.kind, Kind::Text(key) if key == name));
+        }
+        rest
+    }
+
     /// The value as one text that does not depend on layout or comments; members named in `skip` are left out.
     pub fn canonical(&self, skip: &[&str]) -> String {
         let mut out = String::new();
