@@ -57,3 +57,13 @@ pub const FIRST_SEEN_LEARN_DEFAULT_MICROS: i64 = 14 * 24 * 3_600 * 1_000_000;
 /// After what time a value counts as new again where a rule does not say, in microseconds: a month holds what happens
 /// monthly.
 pub const FIRST_SEEN_FORGET_DEFAULT_MICROS: i64 = 32 * 24 * 3_600 * 1_000_000;
+/// Named lists in one set of rules.
+pub const LISTS_MAX: usize = 1_024;
+/// Values of one named list: more than the largest public lists of indicators hold.
+pub const LIST_VALUES_MAX: usize = 1_000_000;
+/// Bytes of the file of a named list: it travels with the rules in one message.
+pub const LIST_FILE_BYTES_MAX: usize = 32 << 20;
+/// Messages of one test of a rule: more than any threshold takes.
+pub const CASE_EVENTS_MAX: usize = 200_000;
+/// Events that nearly satisfied a step and are kept while somebody asks why a rule is not complete: the nearest ones.
+pub const NEAR_MISSES_MAX: usize = 64;

@@ -77,7 +77,6 @@ pub(super) fn build(
             member,
             stratum: depths[at],
             feeds: std::mem::take(&mut feeds[at]),
-            tests: draft.tests,
         });
     }
     let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();

@@ -14,9 +14,9 @@ use crate::predicate::Condition;
 use crate::rule::diagnostic::nearest;
 use crate::rule::draft_step::step;
 use crate::rule::plan::{KeyPart, Need};
-use crate::rule::problems::print_duration;
+pub use crate::rule::problems::print_duration;
 pub(crate) use crate::rule::problems::{At, Problems};
-use crate::rule::tree::{Kind, Node};
+use crate::rule::tree::{Kind, Node, Saying};
 
 /// A rule as its file states it.
 #[derive(Clone, Debug)]
@@ -35,8 +35,6 @@ pub(crate) struct Draft {
     pub(crate) group: Option<At<String>>,
     pub(crate) by: At<Vec<KeyPart>>,
     pub(crate) steps: Vec<DraftStep>,
-    /// Its test cases, for whoever runs them.
-    pub(crate) tests: Option<Node>,
     /// Everything the rule says, and the part of it that decides what its hits mean.
     pub(crate) whole: String,
     pub(crate) meaning: String,
@@ -87,17 +85,17 @@ const PRESENTATION_KEYS: [&str; 7] =
     ["title", "description", "severity", "severity_mode", "tags", "tests", "show"];
 
 /// The rule as one text that does not depend on layout or comments, some of its own and of its steps' members left out.
-fn canonical(rule: &Node, skip: &[&str]) -> String {
-    let Kind::Map(members) = &rule.kind else { return rule.canonical() };
+fn canonical(rule: &Node, skip: &[&str], saying: Saying) -> String {
+    let Kind::Map(members) = &rule.kind else { return rule.canonical(saying) };
     let mut out = String::new();
     let skipped = |key: &Node| matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str()));
     for (key, value) in members.iter().filter(|(key, _)| !skipped(key)) {
-        out.push_str(&key.canonical());
+        out.push_str(&key.canonical(saying));
         match &value.kind {
             Kind::List(steps) if matches!(&key.kind, Kind::Text(name) if name == "steps") => {
-                steps.iter().for_each(|step| out.push_str(&canonical(step, skip)));
+                steps.iter().for_each(|step| out.push_str(&canonical(step, skip, saying)));
             }
-            _ => out.push_str(&value.canonical()),
+            _ => out.push_str(&value.canonical(saying)),
         }
         out.push(';');
     }
@@ -175,9 +173,8 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
         group,
         by: by?,
         steps: steps?,
-        tests: get("tests").cloned(),
-        whole: canonical(node, &UNREAD_KEYS),
-        meaning: canonical(node, &PRESENTATION_KEYS),
+        whole: canonical(node, &UNREAD_KEYS, Saying::Whole),
+        meaning: canonical(node, &PRESENTATION_KEYS, Saying::Meaning),
     })
 }
 

@@ -12,7 +12,6 @@ use crate::hit::RuleIndex;
 use crate::key::Normal;
 use crate::predicate::Condition;
 use crate::rule::range::Range;
-use crate::rule::tree::Node;
 
 /// All rules in force together with the settings that can change a result.
 #[derive(Debug)]
@@ -99,8 +98,6 @@ pub struct Rule {
     pub stratum: u8,
     /// The steps of other rules that its completions are hits of.
     pub feeds: Vec<Feed>,
-    /// Its test cases, as they stand in its file.
-    pub tests: Option<Node>,
 }
 
 /// A step of another rule.

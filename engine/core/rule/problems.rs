@@ -97,6 +97,10 @@ impl Problems<'_> {
     pub(crate) fn texts(&mut self, node: &Node, what: &str) -> Vec<At<String>> {
         let items = match &node.kind {
             Kind::List(items) => items.as_slice(),
+            Kind::Named(list) => {
+                let value = |value: &String| At { value: value.clone(), span: node.span.clone() };
+                return list.values.iter().map(value).collect();
+            }
             _ => std::slice::from_ref(node),
         };
         if items.is_empty() {
