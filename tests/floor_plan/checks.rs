@@ -22,7 +22,7 @@ const CRATES: [(&str, &str); 3] =
     [("sightline_schemas", "schemas"), ("sightline_core", "core"), ("sightline_producers", "producers")];
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 13] = [
     ("async_nats", &["engine/bus/jetstream/", "producers/publisher.rs", "producers/connect.rs"]),
     ("sled", &["engine/state/sled_store.rs"]),
     ("dashmap", &["engine/state/table.rs"]),
@@ -42,6 +42,7 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("axum", &["engine/api/"]),
     ("tokio_rustls", &["engine/api/", "engine/cli/http.rs"]),
     ("nkeys", &["engine/cli/nats_keys.rs"]),
+    ("base64", &["engine/bus/jetstream/by_hand.rs"]),
     ("comfy_table", &["engine/cli/"]),
     ("indicatif", &["producers/replay/", "engine/cli/"]),
     ("serde_saphyr", &["engine/core/rule/tree.rs", "engine/config/yaml.rs"]),
