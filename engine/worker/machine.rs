@@ -213,7 +213,7 @@ impl Machine {
                     message.content_type.as_deref(),
                     &message.body,
                 );
-                report.dead.push(letter);
+                report.bury(None, letter);
                 Err(why)
             }
         }
@@ -231,7 +231,7 @@ impl Machine {
                     let reject = Reject::new(Reason::BadCommand, refusal.to_string());
                     let subject = incident_command(&at.tenant);
                     let json = Some("application/json");
-                    report.dead.push(DeadLetter::new(&subject, at.position, &reject, json, &at.body));
+                    report.bury(None, DeadLetter::new(&subject, at.position, &reject, json, &at.body));
                 }
             }
         }

@@ -103,7 +103,7 @@ mod tests {
         for unreadable in [
             &b"NATS/1.0\r\nX: \xff\r\n\r\n"[..],
             b"NATS/1.0\r\nno colon\r\n\r\n",
-            b"NATS/1.0\r\n: no name\r\n\r\n",
+            b"NATS/1.0\r\na b: c\r\n\r\n",
             b"NATS/1.0 x\r\n\r\n",
             b"HTTP/1.1\r\n\r\n",
             b"",
