@@ -44,7 +44,6 @@ impl Address {
 #[derive(Debug)]
 pub(super) struct Index {
     shards: Vec<Shard>,
-    len: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -56,7 +55,7 @@ struct Shard {
 
 impl Default for Index {
     fn default() -> Self {
-        Index { shards: vec![Shard::default(); SHARDS], len: 0 }
+        Index { shards: vec![Shard::default(); SHARDS] }
     }
 }
 
@@ -69,8 +68,9 @@ fn parts(key: StateKey) -> (usize, u64) {
 
 impl Index {
     /// How many keys there are.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.shards.iter().map(|shard| shard.len).sum()
     }
 
     /// Bytes of memory.
@@ -88,7 +88,6 @@ impl Index {
     pub(super) fn insert(&mut self, key: StateKey, address: Address) {
         let (shard, print) = parts(key);
         self.shards[shard].insert(print, address);
-        self.len += 1;
     }
 
     /// The state of a key moves.
@@ -103,7 +102,6 @@ impl Index {
     pub(super) fn remove(&mut self, key: StateKey, address: Address) {
         let (shard, print) = parts(key);
         self.shards[shard].remove(print, address);
-        self.len -= 1;
     }
 }
 

@@ -48,6 +48,8 @@ pub use sweeping::Sweep;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod full_disk_tests;
 #[cfg(test)]
 mod kill_tests;

@@ -182,6 +182,17 @@ impl SledStore {
 
     fn write(&mut self, checkpoint: &Checkpoint) -> Result<Committed, Fault> {
         self.ready().map_err(Fault::while_reading)?;
+        let known = self.known.as_ref().expect("ready knows what is there");
+        let is_there = |number| {
+            known.chunks.contains_key(&number) || checkpoint.new.iter().any(|new| new.number == number)
+        };
+        if let Some(line) = checkpoint.chunks.iter().find(|line| !is_there(line.number)) {
+            return Err(Fault::Damaged(format!("chunk {} should be there and is not", line.number)));
+        }
+        self.write_all(checkpoint).map_err(Fault::while_writing)
+    }
+
+    fn write_all(&mut self, checkpoint: &Checkpoint) -> Result<Committed, Fault> {
         let (Some(db), Some(known)) = (&self.db, &mut self.known) else {
             unreachable!("ready opens the store and knows what is in it")
         };
@@ -197,7 +208,7 @@ impl SledStore {
                 writing.apply()?;
             }
         }
-        let manifest = manifest(known.generation + 1, checkpoint, &sums)?;
+        let manifest = manifest(known.generation + 1, checkpoint, &sums);
         writing.put(MANIFEST_PREFIX, &manifest.seal()?.bytes)?;
         for (sum, text) in [(manifest.rules, &checkpoint.meta.rules), (manifest.words, &checkpoint.meta.words)] {
             if !known.texts.contains(&sum) {
@@ -315,13 +326,13 @@ impl Writing<'_> {
     }
 }
 
-fn manifest(generation: u64, checkpoint: &Checkpoint, sums: &BTreeMap<u32, Sum>) -> Result<Manifest, Fault> {
+fn manifest(generation: u64, checkpoint: &Checkpoint, sums: &BTreeMap<u32, Sum>) -> Manifest {
     let meta = &checkpoint.meta;
-    let listed = checkpoint.chunks.iter().map(|line| match sums.get(&line.number) {
-        Some(sum) => Ok(ListedChunk { line: line.clone(), sum: *sum }),
-        None => Err(Fault::Damaged(format!("chunk {} is listed and was never written", line.number))),
+    let listed = checkpoint.chunks.iter().map(|line| {
+        let sum = *sums.get(&line.number).expect("known before, or written just now");
+        ListedChunk { line: line.clone(), sum }
     });
-    Ok(Manifest {
+    Manifest {
         generation,
         format: meta.format,
         log_id: meta.log_id.clone(),
@@ -331,8 +342,8 @@ fn manifest(generation: u64, checkpoint: &Checkpoint, sums: &BTreeMap<u32, Sum>)
         words: *blake3::hash(&meta.words).as_bytes(),
         extra: meta.extra.clone(),
         next_chunk: meta.next_chunk,
-        chunks: listed.collect::<Result<_, _>>()?,
-    })
+        chunks: listed.collect(),
+    }
 }
 
 /// Puts `block` in the place of whatever lies under `prefix`; an empty one removes it.

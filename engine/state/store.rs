@@ -122,6 +122,7 @@ pub struct NewChunk {
 enum Content {
     Memory(Arc<Raw>),
     Scratch(Arc<Scratch>),
+    Sealed(Arc<[u8]>),
 }
 
 impl NewChunk {
@@ -135,17 +136,24 @@ impl NewChunk {
         NewChunk { number, content: Content::Scratch(scratch) }
     }
 
+    /// One as it came out of a store.
+    pub fn from_sealed(number: u32, sealed: &[u8]) -> Self {
+        NewChunk { number, content: Content::Sealed(sealed.into()) }
+    }
+
     /// Its sealed bytes and their sum.
     pub(super) fn sealed(&self) -> io::Result<Sealed> {
         match &self.content {
             Content::Memory(raw) => chunk::seal_chunk(self.number, raw),
-            Content::Scratch(scratch) => {
-                let bytes = scratch.read_all(self.number)?;
-                let verified = chunk::verify(Kind::Chunk, u64::from(self.number), &bytes);
-                let (sum, _) = verified.map_err(io::Error::other)?;
-                Ok(Sealed { bytes, sum })
-            }
+            Content::Scratch(scratch) => self.verified(scratch.read_all(self.number)?),
+            Content::Sealed(sealed) => self.verified(sealed.to_vec()),
         }
+    }
+
+    fn verified(&self, bytes: Vec<u8>) -> io::Result<Sealed> {
+        let verified = chunk::verify(Kind::Chunk, u64::from(self.number), &bytes);
+        let (sum, _) = verified.map_err(io::Error::other)?;
+        Ok(Sealed { bytes, sum })
     }
 }
 
