@@ -178,13 +178,19 @@ impl KeyState {
             true => HashSet::new(),
             false => found.iter().flat_map(|found| found.used.iter().copied()).collect(),
         };
+        let mut said: SmallVec<[Stamp; 1]> = SmallVec::new();
         for found in found {
             matches += u32::from(found.is_new);
+            said.extend(found.is_new.then_some(found.moment));
             if found.is_new && !rule.feeds.is_empty() {
                 effects.push(Effect::Complete(self.completion(rule, hit, &found, now)));
             }
             let opened = self.attach(unit, rule, found, &mut pending, now, effects);
             suppressed += u32::from(!opened);
+        }
+        for moment in said {
+            // What a moment shows is in its incident now, and no later event asks for it: a flood leaves stamps only.
+            self.members[member].tracks.iter_mut().for_each(|track| track.forget_brief(moment));
         }
         if !hit.suspect && hit.at > self.newest {
             self.newest = hit.at;

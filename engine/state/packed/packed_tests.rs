@@ -22,8 +22,9 @@ fn state(number: u64, seconds: &[i64]) -> KeyState {
     state
 }
 
-fn told(state: &KeyState) -> String {
-    serde_json::to_string(state).expect("states are plain data")
+/// Everything in a state, by another encoding.
+fn told(state: &KeyState) -> Vec<u8> {
+    rmp_serde::to_vec(state).expect("states are plain data")
 }
 
 #[test]
