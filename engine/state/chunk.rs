@@ -105,7 +105,8 @@ pub(super) fn seal_chunk(number: u32, raw: &Raw) -> std::io::Result<Sealed> {
 
 fn seal_frames(kind: Kind, number: u64, frames: &[(u32, &[u8])]) -> std::io::Result<Sealed> {
     let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-    let small = |len: usize| u32::try_from(len).expect("a block is a few MiB: chunks are cut, the rest is small");
+    let small =
+        |len: usize| u32::try_from(len).expect("a block is a few MiB: chunks are cut, the rest is small");
     let (mut table, mut body) = (Vec::new(), Vec::new());
     for (first_entry, raw) in frames {
         let packed = compressor.compress(raw)?;
@@ -239,7 +240,8 @@ impl Raw {
     pub(super) fn push(&mut self, entry: Entry<'_>) -> u32 {
         let at = self.bytes.len();
         self.mark(at);
-        let flags = u64::from(entry.has_incidents) | u64::from(entry.is_due) << 1 | u64::from(entry.active) << 2;
+        let flags =
+            u64::from(entry.has_incidents) | u64::from(entry.is_due) << 1 | u64::from(entry.active) << 2;
         let (flags, hits) = (Varint::of(flags), Varint::of(u64::from(entry.hits)));
         let rest = flags.bytes().len() + hits.bytes().len() + entry.state.len();
         self.bytes.extend_from_slice(Varint::of(rest as u64).bytes());

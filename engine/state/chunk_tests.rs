@@ -3,7 +3,13 @@
 use super::*;
 
 fn entry(state: &[u8], hits: u32) -> Entry<'_> {
-    Entry { has_incidents: hits.is_multiple_of(2), is_due: hits.is_multiple_of(3), active: hits % 5, hits, state }
+    Entry {
+        has_incidents: hits.is_multiple_of(2),
+        is_due: hits.is_multiple_of(3),
+        active: hits % 5,
+        hits,
+        state,
+    }
 }
 
 /// A chunk of entries whose states say their number.

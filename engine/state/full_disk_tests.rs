@@ -55,9 +55,11 @@ fn round(store: &mut SledStore) -> u64 {
     let mut found = Collected::default();
     let loaded = store.load(&mut found);
     let Ok(Loaded::Found(meta)) = loaded else { panic!("{loaded:?}") };
-    let rounds = found.0.values().flatten().map(|state| {
-        u64::from_le_bytes(*state.first_chunk().expect("begins with its round"))
-    });
+    let rounds = found
+        .0
+        .values()
+        .flatten()
+        .map(|state| u64::from_le_bytes(*state.first_chunk().expect("begins with its round")));
     assert!(found.states() == 2_000 && rounds.into_iter().all(|round| round == meta.seq), "{meta:?}");
     meta.seq
 }

@@ -27,7 +27,10 @@ pub(super) const ENTRIES_MAX: u32 = 1 << 16;
 
 impl Address {
     pub(super) fn new(slot: usize, entry: u32) -> Self {
-        assert!(slot > 0 && slot < SLOTS_MAX && entry < ENTRIES_MAX, "no address: slot {slot}, entry {entry}");
+        assert!(
+            slot > 0 && slot < SLOTS_MAX && entry < ENTRIES_MAX,
+            "no address: slot {slot}, entry {entry}"
+        );
         Address((slot as u32) << 16 | entry)
     }
 

@@ -41,7 +41,8 @@ pub use room::Room;
 pub use scratch::Scratch;
 pub use sled_store::SledStore;
 pub use store::{
-    Checkpoint, CheckpointStore, ChunkLine, Committed, Durability, Loaded, Meta, NewChunk, Restore, StoreError,
+    Checkpoint, CheckpointStore, ChunkLine, Committed, Durability, Loaded, Meta, NewChunk, Restore,
+    StoreError,
 };
 pub use sweeping::Sweep;
 

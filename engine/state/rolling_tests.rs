@@ -8,7 +8,9 @@ use crate::state::fixtures::{give, hit, log_time, rules, states};
 use crate::state::store::Meta;
 use crate::state::sweeping::Sweep;
 use crate::state::table::StateTable;
-use crate::state::{Checkpoint, CheckpointStore, ChunkLine, MemoryPlace, MemoryStore, Restore, Room, Scratch};
+use crate::state::{
+    Checkpoint, CheckpointStore, ChunkLine, MemoryPlace, MemoryStore, Restore, Room, Scratch,
+};
 
 struct Into<'t>(&'t StateTable);
 
@@ -55,11 +57,11 @@ type Step = (Vec<(u32, u64, i64)>, u8);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let hits = prop::collection::vec((0u32..2, 0u64..30, 0i64..20), 0..25);
-    prop::collection::vec((hits, 0u8..8), 1..25)
+    prop::collection::vec((hits, 0u8..8), 1..16)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
     fn packing_and_rolling_and_restarting_change_no_state(steps in steps(), tight in any::<bool>()) {
@@ -124,7 +126,7 @@ fn a_checkpoint_writes_what_changed_and_leaves_the_rest_alone() {
         settle(&table, &rules, round, Sweep::Worthwhile);
         assert_eq!(commit(&table, &mut store), 1, "one small chunk in round {round}");
     }
-    assert_eq!(table.listing().chunks.len(), chunks + 5);
+    assert_eq!(table.listing().chunks.len(), chunks + 1, "of the small ones, the last one counts");
     assert_eq!(restored(&mut store, Room::unlimited()).len(), 60_000);
 }
 

@@ -353,7 +353,8 @@ impl Shelf {
         let (_, bytes) = chunk::unseal(Kind::Chunk, u64::from(number), sealed)?;
         let raw = Raw::from_bytes(bytes)?;
         let current = Bits::from_bytes(&line.current);
-        let fits = raw.entries() == line.entries && current.end() <= line.entries && line.entries <= ENTRIES_MAX;
+        let fits =
+            raw.entries() == line.entries && current.end() <= line.entries && line.entries <= ENTRIES_MAX;
         if !fits || number >= self.next {
             return Err(format!("chunk {number} is not as the manifest says"));
         }
@@ -436,7 +437,8 @@ impl Shelf {
 }
 
 fn frames_of(number: u32, sealed: &[u8]) -> Vec<Frame> {
-    let (_, frames) = chunk::verify(Kind::Chunk, u64::from(number), sealed).expect("sealed a moment ago, or verified");
+    let (_, frames) =
+        chunk::verify(Kind::Chunk, u64::from(number), sealed).expect("sealed a moment ago, or verified");
     frames
 }
 

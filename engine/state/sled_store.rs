@@ -142,7 +142,8 @@ impl SledStore {
         restore.begin(&meta)?;
         for ListedChunk { line, sum } in &manifest.chunks {
             let number = line.number;
-            let block = get(db, &chunk_prefix(number))?.ok_or_else(|| format!("chunk {number} is missing"))?;
+            let block =
+                get(db, &chunk_prefix(number))?.ok_or_else(|| format!("chunk {number} is missing"))?;
             let (found, _) = chunk::verify(Kind::Chunk, u64::from(number), &block)?;
             if found != *sum {
                 return Err(Fault::Damaged(format!("chunk {number} is of another checkpoint")));
@@ -210,7 +211,9 @@ impl SledStore {
         }
         let manifest = manifest(known.generation + 1, checkpoint, &sums);
         writing.put(MANIFEST_PREFIX, &manifest.seal()?.bytes)?;
-        for (sum, text) in [(manifest.rules, &checkpoint.meta.rules), (manifest.words, &checkpoint.meta.words)] {
+        for (sum, text) in
+            [(manifest.rules, &checkpoint.meta.rules), (manifest.words, &checkpoint.meta.words)]
+        {
             if !known.texts.contains(&sum) {
                 writing.put(&text_prefix(&sum), &chunk::seal(Kind::Text, text)?.bytes)?;
             }
@@ -234,7 +237,8 @@ impl SledStore {
         }
         let (bytes, chunks, written) = (writing.bytes, next.chunks.len(), checkpoint.new.len());
         *known = next;
-        let keys = checkpoint.chunks.iter().flat_map(|line| &line.current).map(|byte| byte.count_ones() as usize);
+        let keys =
+            checkpoint.chunks.iter().flat_map(|line| &line.current).map(|byte| byte.count_ones() as usize);
         Ok(Committed { bytes, chunks, keys: keys.sum(), written, duration: Duration::ZERO })
     }
 }

@@ -49,12 +49,7 @@ pub enum Written {
 impl Checkpointer {
     /// Over a store that holds everything up to message `saved_seq`.
     pub fn new(store: Box<dyn CheckpointStore>, every: Duration, saved_seq: u64) -> Self {
-        Checkpointer {
-            store: Holder::Here(store),
-            every,
-            last: Instant::now(),
-            saved_seq,
-        }
+        Checkpointer { store: Holder::Here(store), every, last: Instant::now(), saved_seq }
     }
 
     /// Whether it is time for one. Messages up to `seq` are in the state.

@@ -11,8 +11,8 @@ use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENC
 use tokio::time::Instant;
 
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
-use crate::state::{CheckpointStore, Room, Scratch};
 use crate::state::table::StateTable;
+use crate::state::{CheckpointStore, Room, Scratch};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{NotReady, Readiness};
 use crate::worker::checkpoint::{Checkpointer, Written};

@@ -189,7 +189,11 @@ impl ser::Serializer for &mut Writer<'_> {
         self.serialize_u32(index)
     }
 
-    fn serialize_newtype_struct<T: ?Sized + Serialize>(self, _: &'static str, value: &T) -> Result<(), Wrong> {
+    fn serialize_newtype_struct<T: ?Sized + Serialize>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Wrong> {
         value.serialize(self)
     }
 

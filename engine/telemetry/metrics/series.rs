@@ -74,7 +74,8 @@ impl State {
         State {
             keys: declare.gauge("keys", "Keys that state is kept for, over all rules."),
             bytes: declare.gauge("state_bytes", "Estimated memory of the state, in bytes."),
-            packed_keys: declare.gauge("state_packed_keys", "Keys whose state is packed, for nothing touches it."),
+            packed_keys: declare
+                .gauge("state_packed_keys", "Keys whose state is packed, for nothing touches it."),
             disk_keys: declare.gauge(
                 "state_disk_keys",
                 "Keys whose packed state lies on disk alone, for want of memory (worker.memory_budget).",
