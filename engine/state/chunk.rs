@@ -212,11 +212,6 @@ pub struct Entry<'e> {
 }
 
 impl Raw {
-    /// With room for a whole chunk.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Raw { bytes: Vec::with_capacity(bytes), ..Raw::default() }
-    }
-
     /// From unpacked bytes.
     pub(super) fn from_bytes(bytes: Vec<u8>) -> Result<Self, String> {
         let mut raw = Raw { bytes, ..Raw::default() };
@@ -230,7 +225,7 @@ impl Raw {
     }
 
     fn mark(&mut self, at: usize) {
-        if self.entries as usize % MARK_ENTRIES == 0 {
+        if (self.entries as usize).is_multiple_of(MARK_ENTRIES) {
             self.marks.push(u32::try_from(at).expect("a chunk is cut far below 4 GiB"));
         }
         self.entries += 1;

@@ -11,7 +11,7 @@ use super::shelf::{CHUNK_RAW_BYTES, Chunk, Shelf};
 use super::table::StateKey;
 
 /// So much waste is always borne: below it, rolling saves nothing worth a rewrite.
-pub(super) const WASTE_FLOOR_RAW_BYTES: u64 = 8 << 20;
+pub(super) const WASTE_FLOOR_RAW_BYTES: u64 = 2 * CHUNK_RAW_BYTES as u64;
 /// Waste beyond the floor that is borne, as a part of what counts: a third.
 const WASTE_PARTS: u64 = 3;
 /// So many chunks are always borne, however small: checkpoints of a handful of keys make chunks of a handful of entries.

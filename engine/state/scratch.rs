@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The place for chunks that are not in memory.
 #[derive(Debug)]
@@ -39,8 +39,13 @@ impl Scratch {
         Scratch::Directory { path: path.into(), is_ours: Mutex::new(false) }
     }
 
-    /// Puts a sealed chunk here.
-    pub(super) fn write(&self, number: u32, sealed: &[u8]) -> io::Result<()> {
+    /// Puts a sealed chunk here, to lie here for as long as anybody holds what is given.
+    pub(super) fn put(self: &Arc<Self>, number: u32, sealed: &[u8]) -> io::Result<Arc<OnDisk>> {
+        self.write(number, sealed)?;
+        Ok(Arc::new(OnDisk { scratch: Arc::clone(self), number }))
+    }
+
+    fn write(&self, number: u32, sealed: &[u8]) -> io::Result<()> {
         match self {
             Scratch::Memory(chunks) => {
                 locked(chunks).insert(number, sealed.to_vec());
@@ -66,8 +71,7 @@ impl Scratch {
         }
     }
 
-    /// Reads a part of a chunk.
-    pub(super) fn read(&self, number: u32, range: std::ops::Range<usize>) -> io::Result<Vec<u8>> {
+    fn read(&self, number: u32, range: std::ops::Range<usize>) -> io::Result<Vec<u8>> {
         match self {
             Scratch::Memory(chunks) => {
                 let chunks = locked(chunks);
@@ -82,8 +86,7 @@ impl Scratch {
         }
     }
 
-    /// Reads a whole chunk.
-    pub(super) fn read_all(&self, number: u32) -> io::Result<Vec<u8>> {
+    fn read_all(&self, number: u32) -> io::Result<Vec<u8>> {
         match self {
             Scratch::Memory(chunks) => {
                 locked(chunks).get(&number).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -92,8 +95,7 @@ impl Scratch {
         }
     }
 
-    /// A chunk is of no use any more.
-    pub(super) fn remove(&self, number: u32) {
+    fn remove(&self, number: u32) {
         match self {
             Scratch::Memory(chunks) => drop(locked(chunks).remove(&number)),
             Scratch::Directory { path, .. } => {
@@ -102,6 +104,31 @@ impl Scratch {
                 }
             }
         }
+    }
+}
+
+/// A chunk that lies on the disk; when nobody holds it any more, it goes.
+#[derive(Debug)]
+pub struct OnDisk {
+    scratch: Arc<Scratch>,
+    number: u32,
+}
+
+impl OnDisk {
+    /// Reads a part of it.
+    pub(super) fn read(&self, range: std::ops::Range<usize>) -> io::Result<Vec<u8>> {
+        self.scratch.read(self.number, range)
+    }
+
+    /// Reads all of it.
+    pub(super) fn read_all(&self) -> io::Result<Vec<u8>> {
+        self.scratch.read_all(self.number)
+    }
+}
+
+impl Drop for OnDisk {
+    fn drop(&mut self) {
+        self.scratch.remove(self.number);
     }
 }
 

@@ -16,13 +16,14 @@ use super::bits::Bits;
 use super::chunk::{self, Entry, Frame, Kind, Raw};
 use super::index::{Address, ENTRIES_MAX, Index, SLOTS_MAX};
 use super::packed::{self, Prelude, Words};
-use super::scratch::Scratch;
+use super::scratch::{OnDisk, Scratch};
 use super::store::{ChunkLine, NewChunk};
 use super::table::StateKey;
 
 /// A chunk is cut when it holds this much: large enough that a million keys are some dozens of values to the store below,
-/// small enough to be written at once. One state larger than this makes a chunk of its own.
-pub(super) const CHUNK_RAW_BYTES: usize = 4 << 20;
+/// small enough to be written at once. One state larger than this makes a chunk of its own. In the tests of this room it is
+/// small, so that a few thousand states are many chunks.
+pub(super) const CHUNK_RAW_BYTES: usize = if cfg!(test) { 64 << 10 } else { 4 << 20 };
 
 /// Chunks, and where in them the states are.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ enum Body {
     /// Not cut yet: [`Shelf::building`] has it.
     Building,
     Memory(Arc<Raw>),
-    Scratch(Vec<Frame>),
+    OnDisk(Arc<OnDisk>, Vec<Frame>),
 }
 
 /// The chunk that is filled at present.
@@ -107,11 +108,6 @@ impl Shelf {
 
     /// Forgets everything, words and all.
     pub(super) fn clear(&mut self) {
-        for chunk in self.slots.iter().flatten() {
-            if let Body::Scratch(_) = chunk.body {
-                self.scratch.remove(chunk.number);
-            }
-        }
         *self = Shelf { scratch: Arc::clone(&self.scratch), ..Shelf::new(Scratch::in_memory()) };
     }
 
@@ -128,7 +124,7 @@ impl Shelf {
 
     /// States that are on the disk alone.
     pub(super) fn on_disk(&self) -> u64 {
-        let on_disk = self.chunks().filter(|(_, chunk)| matches!(chunk.body, Body::Scratch(_)));
+        let on_disk = self.chunks().filter(|(_, chunk)| matches!(chunk.body, Body::OnDisk(..)));
         on_disk.map(|(_, chunk)| u64::from(chunk.current.ones())).sum()
     }
 
@@ -166,10 +162,10 @@ impl Shelf {
         match &chunk.body {
             Body::Building => look(self.built().entry(number)?),
             Body::Memory(raw) => look(raw.entry(number)?),
-            Body::Scratch(frames) => {
+            Body::OnDisk(on_disk, frames) => {
                 let after = frames.partition_point(|frame| frame.first_entry <= number);
                 let frame = &frames[after.checked_sub(1).ok_or("a chunk without frames")?];
-                let packed = self.scratch.read(chunk.number, frame.range());
+                let packed = on_disk.read(frame.range());
                 let packed = packed.map_err(|why| format!("chunk {}: {why}", chunk.number))?;
                 let raw = frame.unpack(&packed)?;
                 look(chunk::nth_entry(&raw, (number - frame.first_entry) as usize)?)
@@ -187,8 +183,8 @@ impl Shelf {
         match &chunk.body {
             Body::Building => Ok(Arc::new(self.built().clone())),
             Body::Memory(raw) => Ok(Arc::clone(raw)),
-            Body::Scratch(_) => {
-                let sealed = self.scratch.read_all(chunk.number);
+            Body::OnDisk(on_disk, _) => {
+                let sealed = on_disk.read_all();
                 let sealed = sealed.map_err(|why| format!("chunk {}: {why}", chunk.number))?;
                 let (_, bytes) = chunk::unseal(Kind::Chunk, u64::from(chunk.number), &sealed)?;
                 Raw::from_bytes(bytes).map(Arc::new)
@@ -238,8 +234,7 @@ impl Shelf {
             Some(building) => building,
             None => {
                 let slot = self.free_slot();
-                let raw = Raw::with_capacity(CHUNK_RAW_BYTES + CHUNK_RAW_BYTES / 64);
-                self.building.insert(Building { slot, raw, forget_at: Vec::new() })
+                self.building.insert(Building { slot, raw: Raw::default(), forget_at: Vec::new() })
             }
         };
         let number = building.raw.push(entry);
@@ -302,10 +297,9 @@ impl Shelf {
     pub(super) fn remove(&mut self, slot: usize) {
         let chunk = self.slots[slot].take().expect("who removes a chunk found it");
         assert_eq!(chunk.current.ones(), 0, "chunk {} was removed while entries of it counted", chunk.number);
-        match chunk.body {
-            Body::Building => unreachable!("the chunk that is being built stays"),
-            Body::Memory(raw) => self.memory_bytes -= raw.weight(),
-            Body::Scratch(_) => self.scratch.remove(chunk.number),
+        assert!(!chunk.is_building(), "the chunk that is being built stays");
+        if let Body::Memory(raw) = chunk.body {
+            self.memory_bytes -= raw.weight();
         }
     }
 
@@ -330,8 +324,8 @@ impl Shelf {
             let chunk = self.slots[slot].as_mut().expect("just listed");
             let Body::Memory(raw) = &chunk.body else { continue };
             let (raw, sealed) = (Arc::clone(raw), chunk::seal_chunk(number, raw)?);
-            self.scratch.write(number, &sealed.bytes)?;
-            chunk.body = Body::Scratch(frames_of(number, &sealed.bytes));
+            let on_disk = self.scratch.put(number, &sealed.bytes)?;
+            chunk.body = Body::OnDisk(on_disk, frames_of(number, &sealed.bytes));
             self.memory_bytes -= raw.weight();
         }
         Ok(())
@@ -380,12 +374,15 @@ impl Shelf {
             each(key, &prelude, entry);
         }
         let weight = raw.weight();
-        if self.memory_bytes() + weight > room && self.scratch.write(number, sealed).is_ok() {
-            self.chunk(slot).body = Body::Scratch(frames_of(number, sealed));
-        } else {
-            self.memory_bytes += weight;
-            self.chunk(slot).body = Body::Memory(Arc::new(raw));
-        }
+        let is_too_much = self.memory_bytes() + weight > room;
+        let on_disk = is_too_much.then(|| self.scratch.put(number, sealed)).and_then(Result::ok);
+        self.chunk(slot).body = match on_disk {
+            Some(on_disk) => Body::OnDisk(on_disk, frames_of(number, sealed)),
+            None => {
+                self.memory_bytes += weight;
+                Body::Memory(Arc::new(raw))
+            }
+        };
         Ok(())
     }
 
@@ -398,7 +395,7 @@ impl Shelf {
                 Body::Building => continue,
                 _ if chunk.is_saved => {}
                 Body::Memory(raw) => new.push(NewChunk::in_memory(number, Arc::clone(raw))),
-                Body::Scratch(_) => new.push(NewChunk::on_disk(number, Arc::clone(&self.scratch))),
+                Body::OnDisk(on_disk, _) => new.push(NewChunk::on_disk(number, Arc::clone(on_disk))),
             }
             let current = chunk.current.to_bytes();
             lines.push(ChunkLine { number, entries: chunk.entries, current });

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
 
 use super::chunk::{self, Kind, Raw, Sealed};
-use super::scratch::Scratch;
+use super::scratch::OnDisk;
 
 /// Keeps the newest checkpoint. Every call blocks on the disk: call it where blocking is allowed.
 ///
@@ -121,7 +121,7 @@ pub struct NewChunk {
 #[derive(Clone, Debug)]
 enum Content {
     Memory(Arc<Raw>),
-    Scratch(Arc<Scratch>),
+    OnDisk(Arc<OnDisk>),
     Sealed(Arc<[u8]>),
 }
 
@@ -132,8 +132,8 @@ impl NewChunk {
     }
 
     /// One that lies on the disk already, sealed.
-    pub(super) fn on_disk(number: u32, scratch: Arc<Scratch>) -> Self {
-        NewChunk { number, content: Content::Scratch(scratch) }
+    pub(super) fn on_disk(number: u32, on_disk: Arc<OnDisk>) -> Self {
+        NewChunk { number, content: Content::OnDisk(on_disk) }
     }
 
     /// One as it came out of a store.
@@ -145,7 +145,7 @@ impl NewChunk {
     pub(super) fn sealed(&self) -> io::Result<Sealed> {
         match &self.content {
             Content::Memory(raw) => chunk::seal_chunk(self.number, raw),
-            Content::Scratch(scratch) => self.verified(scratch.read_all(self.number)?),
+            Content::OnDisk(on_disk) => self.verified(on_disk.read_all()?),
             Content::Sealed(sealed) => self.verified(sealed.to_vec()),
         }
     }

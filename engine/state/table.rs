@@ -257,16 +257,10 @@ impl StateTable {
                 released(gone.key, state);
             }
         });
-        let rolled = swept.and_then(|()| {
-            shelf.roll(&mut |key, address| {
-                if let Some(mut live) = self.open.get_mut(&key) {
-                    live.address = Some(address);
-                }
-            })
-        });
-        if let Err(why) = rolled {
+        if let Err(why) = swept {
             self.fail(why);
         }
+        self.roll(&mut shelf);
         shelf.cut();
         self.make_room(&mut shelf);
     }
@@ -280,6 +274,7 @@ impl StateTable {
                 self.pack(&mut shelf, self.now(), rules, log_time, None);
             }
             self.clock.fetch_add(1, Ordering::Relaxed);
+            self.roll(&mut shelf);
         }
         let needed = {
             let shelf = self.shelf();
@@ -287,6 +282,18 @@ impl StateTable {
         };
         if needed {
             self.make_room(&mut self.shelf_mut());
+        }
+    }
+
+    /// Rolls up waste.
+    fn roll(&self, shelf: &mut Shelf) {
+        let rolled = shelf.roll(&mut |key, address| {
+            if let Some(mut live) = self.open.get_mut(&key) {
+                live.address = Some(address);
+            }
+        });
+        if let Err(why) = rolled {
+            self.fail(why);
         }
     }
 

@@ -1,24 +1,22 @@
 //! Resident memory per quiet key, the store and all, at 1,000,000 and 10,000,000 keys: first with one remembered hit each,
 //! then with two. A hit is a failed login with a source address that the rule shows; a checkpoint is taken each 50,000 events.
 //!
-//! `cargo bench --bench memory [-- KEYS HITS]`; each size is a process of its own.
+//! `cargo bench --bench state -- memory [KEYS HITS]`; each size is a process of its own.
 
-#[path = "states/mod.rs"]
-mod states;
-
+use crate::population::{MIB, Population, home, in_a_process, line, resident, resident_at_most};
 use sightline::state::Room;
-use states::{MIB, Population, arguments, home, in_a_process, line, resident, resident_at_most};
 
 /// Bytes a key, all included.
 const TARGET: f64 = 128.0;
 const CHECKPOINT_EVERY: u64 = 50_000;
 
-fn main() {
-    if let [keys, hits] = &arguments()[..] {
+/// Runs it with these arguments.
+pub fn run_with(arguments: &[String]) {
+    if let [keys, hits] = arguments {
         return run(keys.parse().expect("a number"), hits.parse().expect("a number"));
     }
     for (keys, hits) in [("1000000", "1"), ("1000000", "2"), ("10000000", "1")] {
-        in_a_process(&[keys, hits]);
+        in_a_process(&["memory", keys, hits]);
     }
 }
 

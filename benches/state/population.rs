@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sightline::bus::LogMessage;
 use sightline::state::table::StateTable;
-use sightline::state::{
-    Checkpoint, CheckpointStore, ChunkLine, Committed, Durability, Loaded, Meta, Restore, Room, Scratch,
-    SledStore,
-};
+use sightline::state::{Checkpoint, CheckpointStore, Committed, Durability, Meta, Room, Scratch, SledStore};
 use sightline::worker::machine::{Applied, Machine};
 use sightline_schemas::EventTime;
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
@@ -127,27 +124,6 @@ impl Population {
     }
 }
 
-struct Into(Arc<StateTable>);
-
-impl Restore for Into {
-    fn begin(&mut self, meta: &Meta) -> Result<(), String> {
-        self.0.begin(meta)
-    }
-
-    fn chunk(&mut self, line: &ChunkLine, sealed: &[u8]) -> Result<(), String> {
-        self.0.adopt(line, sealed)
-    }
-}
-
-/// The machine that a checkpoint in that directory starts.
-pub fn restored(dir: &Path, room: Room) -> Machine {
-    let table = Arc::new(StateTable::new(room, Scratch::at(dir.join("scratch"))));
-    let mut store = SledStore::at(dir.join("checkpoint"), Durability::Power);
-    let loaded = store.load(&mut Into(Arc::clone(&table)));
-    let Ok(Loaded::Found(meta)) = loaded else { panic!("a whole checkpoint: {loaded:?}") };
-    Machine::new("EVENTS@1", rules(), table, 1, meta.seq, meta.log_time).expect("rules that were in force")
-}
-
 /// A line that a harness can read: name, what was measured, what is asked for, their ratio, and the verdict.
 pub fn line(name: &str, measured: f64, target: f64, unit: &str) {
     let verdict = if measured <= target { "pass" } else { "short" };
@@ -180,11 +156,6 @@ pub fn in_a_process(arguments: &[&str]) {
     let program = std::env::current_exe().expect("this bench");
     let run = std::process::Command::new(program).args(arguments).status();
     assert!(run.is_ok_and(|status| status.success()), "the run with {arguments:?} failed");
-}
-
-/// The arguments of this bench, without what cargo adds.
-pub fn arguments() -> Vec<String> {
-    std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect()
 }
 
 /// A directory on the disk that holds the build.

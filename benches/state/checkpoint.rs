@@ -1,23 +1,21 @@
 //! What a checkpoint costs: 20,000 of 1,000,000 keys changed since the last one; and how much of the time between two of
 //! them the worker stands still, and a core is busy writing.
 //!
-//! `cargo bench --bench checkpoint [-- KEYS CHANGED ROUNDS]`
-
-#[path = "states/mod.rs"]
-mod states;
+//! `cargo bench --bench state -- checkpoint [KEYS CHANGED ROUNDS]`
 
 use std::time::{Duration, Instant};
 
+use crate::population::{MIB, Population, home, line, resident};
 use sightline::state::Room;
-use states::{MIB, Population, arguments, home, line, resident};
 
 /// The worker takes one every ten seconds.
 const EVERY: Duration = Duration::from_secs(10);
 /// Part of the throughput that checkpoints may cost.
 const COST_MAX: f64 = 0.05;
 
-fn main() {
-    let [keys, changed, rounds] = match &arguments()[..] {
+/// Runs it with these arguments.
+pub fn run_with(arguments: &[String]) {
+    let [keys, changed, rounds] = match arguments {
         [keys, changed, rounds] => [keys, changed, rounds].map(|text| text.parse().expect("a number")),
         _ => [1_000_000, 20_000, 20],
     };

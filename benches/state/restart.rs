@@ -1,12 +1,6 @@
 //! From the start of the process to ready, with 1,000,000 keys in the checkpoint: the program itself, on a nats-server.
 //!
-//! `cargo bench --bench restart [-- KEYS]`; `NATS_SERVER_BIN` names the server.
-
-#[path = "../tests/support/nats.rs"]
-#[expect(dead_code, reason = "benches need less of a server than tests do")]
-mod nats;
-#[path = "states/mod.rs"]
-mod states;
+//! `cargo bench --bench state -- restart [KEYS]`; `NATS_SERVER_BIN` names the server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,18 +8,19 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::nats::NatsServer;
+use crate::population::{RULES, event, home, line};
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use nats::NatsServer;
 use rustix::process::{Pid, Signal, kill_process};
 use sightline_schemas::EventTime;
-use states::{RULES, arguments, event, home, line};
 
 const TARGET: Duration = Duration::from_secs(2);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_sightline");
 const API: &str = "127.0.0.1:19464";
 
-fn main() {
-    let keys = arguments().first().map_or(1_000_000, |text| text.parse().expect("a number"));
+/// Runs it with these arguments.
+pub fn run_with(arguments: &[String]) {
+    let keys = arguments.first().map_or(1_000_000, |text| text.parse().expect("a number"));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(run(keys));
 }

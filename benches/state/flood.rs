@@ -1,37 +1,34 @@
 //! A flood of 10,000,000 distinct keys against a memory budget of 512 MiB, with a slow attack on one host hidden in it: what
 //! the process takes at most, whether the attack is found, and whether the outputs are those of a run without a budget.
 //!
-//! `cargo bench --bench flood [-- KEYS BUDGET_MIB]`; a budget of 0 is none. Each run is a process of its own.
-
-#[path = "states/mod.rs"]
-mod states;
+//! `cargo bench --bench state -- flood [KEYS BUDGET_MIB]`; a budget of 0 is none. Each run is a process of its own.
 
 use std::time::Instant;
 
+use crate::population::{MIB, Population, event, home, in_a_process, line, resident_at_most};
 use sightline::state::Room;
 use sightline::worker::machine::Applied;
-use states::{MIB, Population, arguments, event, home, in_a_process, line, resident_at_most};
 
 const CHECKPOINT_EVERY: u64 = 250_000;
 /// Failed logins of the attack; then it succeeds.
 const GUESSES: u64 = 10;
 
-fn main() {
-    if let [keys, budget, outputs] = &arguments()[..] {
+/// Runs it with these arguments.
+pub fn run_with(arguments: &[String]) {
+    if let [keys, budget, outputs] = arguments {
         return run(keys.parse().expect("a number"), budget.parse().expect("a number"), outputs);
     }
-    let arguments = arguments();
-    let (keys, budget) = match &arguments[..] {
+    let (keys, budget) = match arguments {
         [keys, budget] => (keys.as_str(), budget.as_str()),
         _ => ("10000000", "512"),
     };
     let home = home();
     let told = |name: &str| home.path().join(name).display().to_string();
-    in_a_process(&[keys, budget, &told("within")]);
+    in_a_process(&["flood", keys, budget, &told("within")]);
     // A tenth of the keys is enough to compare, and fits without a budget as well.
     let tenth = (keys.parse::<u64>().expect("a number") / 10).to_string();
-    in_a_process(&[&tenth, "128", &told("tight")]);
-    in_a_process(&[&tenth, "0", &told("free")]);
+    in_a_process(&["flood", &tenth, "128", &told("tight")]);
+    in_a_process(&["flood", &tenth, "0", &told("free")]);
     let read = |name| std::fs::read(told(name)).expect("written by the run");
     assert!(read("tight") == read("free"), "a budget changes what is said");
     println!("flood_same_bytes_with_and_without_budget 1 1 1.00 pass");

@@ -1,15 +1,12 @@
 //! A million events on one host in one window: what an event costs as the window fills, what it takes, and that the counts
 //! are exact.
 //!
-//! `cargo bench --bench hot_key [-- EVENTS]`
-
-#[path = "states/mod.rs"]
-mod states;
+//! `cargo bench --bench state -- hot_key [EVENTS]`
 
 use std::time::Instant;
 
+use crate::population::{MIB, Population, event, home, line, resident};
 use sightline::state::Room;
-use states::{MIB, Population, arguments, event, home, line, resident};
 
 const PARTS: u64 = 10;
 /// How much dearer the last tenth of the events may be than the second.
@@ -17,8 +14,9 @@ const GROWTH_MAX: f64 = 1.25;
 /// Bytes an event that no longer shows anything may take: its time, its id, where it stands, and the index of ids.
 const BYTES_MAX: f64 = 200.0;
 
-fn main() {
-    let events = arguments().first().map_or(1_000_000, |text| text.parse().expect("a number"));
+/// Runs it with these arguments.
+pub fn run_with(arguments: &[String]) {
+    let events = arguments.first().map_or(1_000_000, |text| text.parse().expect("a number"));
     let home = home();
     let mut population = Population::begin(home.path(), Room::unlimited());
     let before = resident();
