@@ -82,7 +82,7 @@ mod tests {
         assert!(frames.add("a", b"2".to_vec()).is_empty());
         let full = frames.add("b", b"3".to_vec());
         assert_eq!(sizes(&full), [("events.default.b", 2)]);
-        assert_eq!(wire::split(full[0].body(), full[0].form()), Ok(vec![&b"1"[..], b"3"]));
+        assert_eq!(wire::split(full[0].body(), Form::Ndjson), Ok(vec![&b"1"[..], b"3"]));
         assert_eq!(sizes(&frames.finish()), [("events.default.a", 1)]);
         assert!(frames.finish().is_empty());
     }
