@@ -36,7 +36,7 @@ const HOMES: [(&str, &[&str]); 10] = [
             "engine/cli/",
             "engine/bus/jetstream/streams.rs",
             "producers/replay/",
-            "producers/publisher.rs",
+            "producers/publish_error.rs",
         ],
     ),
     ("axum", &["engine/api/"]),
