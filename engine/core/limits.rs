@@ -50,3 +50,7 @@ pub const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
 pub const TAGS_MAX: usize = 64;
 /// Rules of one group: the place in it is remembered in a byte.
 pub const GROUP_RULES_MAX: usize = 255;
+/// Messages of one test of a rule: more than any threshold takes.
+pub const CASE_EVENTS_MAX: usize = 200_000;
+/// Events that nearly satisfied a step and are kept while somebody asks why a rule is not complete: the nearest ones.
+pub const NEAR_MISSES_MAX: usize = 64;

@@ -36,6 +36,8 @@ pub struct Followed {
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
     pub verdicts: Vec<(Position, sightline_core::hit::RuleIndex, Verdict)>,
+    /// Rules that other rules build on and that were complete, in order.
+    pub completions: Vec<Completion>,
     /// What became of each command: `None` where no incident has that id.
     pub commands: Vec<Option<Result<(), Refusal>>>,
 }
@@ -51,6 +53,12 @@ pub struct Census {
     pub units: std::collections::HashMap<String, (usize, usize)>,
 }
 
+/// Looks at every event as the engine sees it, in input order: for whoever explains.
+pub trait Observer: std::fmt::Debug + Send {
+    /// An event was decoded and is about to be detected.
+    fn event(&mut self, event: &Event<'_>, position: Position);
+}
+
 /// The rules in force, the live states, and the partitions that share them.
 #[derive(Debug)]
 pub struct Correlator {
@@ -58,13 +66,14 @@ pub struct Correlator {
     table: Arc<StateTable>,
     partitions: Vec<Partition>,
     memo: Memo,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Correlator {
     /// Over these states, shared by so many partitions.
     pub fn new(rules: Arc<RuleSet>, table: Arc<StateTable>, partitions: usize) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
-        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default() };
+        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default(), observer: None };
         correlator.adopt_all();
         correlator
     }
@@ -105,7 +114,15 @@ impl Correlator {
 
     /// The hits of an event under the rules in force.
     pub fn detect(&mut self, event: &Event<'_>, tenant: &Arc<str>, position: Position, hits: &mut Vec<Hit>) {
+        if let Some(observer) = &mut self.observer {
+            observer.event(event, position);
+        }
         event_hits(&self.rules, event, tenant, position, &mut self.memo, hits);
+    }
+
+    /// Lets somebody look at every event.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
     }
 
     /// The earliest log time at which something must be said.
@@ -185,6 +202,7 @@ impl Correlator {
                 for hit in derived {
                     waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((Some(order), hit));
                 }
+                followed.completions.push(completion);
             }
         }
         effects.sort_by_key(|(order, _)| *order);
