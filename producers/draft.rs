@@ -50,7 +50,8 @@ impl Draft {
     #[must_use]
     pub fn tenant(mut self, tenant: impl Into<Cow<'static, str>>) -> Self {
         self.tenant = tenant.into();
-        self
+        let tenant = self.tenant.clone();
+        self.text("tenant", tenant)
     }
 
     /// Your own stable key of the event: the same for the same event, however often you report it. Without one, an event

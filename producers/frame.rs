@@ -46,27 +46,35 @@ impl Default for Framing {
 
 /// An event that may leave.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ready<'a> {
+pub struct Ready<'a> {
+    /// Whose event it is.
     pub tenant: &'a str,
+    /// Who reports it.
     pub source: &'a str,
+    /// How it is written.
     pub form: Form,
-    /// Without line breaks, if it is JSON.
+    /// One event; without line breaks, if it is JSON.
     pub body: &'a [u8],
+    /// Its id.
     pub id: EventId,
+    /// Where it stands in a distributed trace.
     pub trace: Option<TraceParent>,
 }
 
 /// A message that may leave, with the ids of its events and those who wait for it.
 #[derive(Debug)]
-pub(crate) struct Frame<W> {
+pub struct Frame<W> {
+    /// The message.
     pub message: Message,
+    /// The ids of its events.
     pub ids: Vec<EventId>,
+    /// Those who wait for them.
     pub waiting: Vec<W>,
 }
 
 /// The frames that are not full yet.
 #[derive(Debug)]
-pub(crate) struct Framer<W> {
+pub struct Framer<W> {
     framing: Framing,
     open: Vec<Open<W>>,
 }
@@ -90,10 +98,12 @@ const ARRAY_32: u8 = 0xdd;
 const ARRAY_HEADER_BYTES: usize = 5;
 
 impl<W> Framer<W> {
+    /// Without any open frame.
     pub fn new(framing: Framing) -> Self {
         Framer { framing, open: Vec::new() }
     }
 
+    /// Whether no frame is open.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, consumer::AckPolicy, consumer::pull};
+use futures_util::StreamExt;
 use sightline_schemas::subject::{EVENTS_STREAM, EVENTS_SUBJECTS};
 
 /// How long a server may take to listen.
@@ -75,15 +77,21 @@ impl Server {
     pub async fn messages(&self) -> Vec<Stored> {
         let mut stream = self.jetstream().await.get_stream(EVENTS_STREAM).await.expect("the stream is there");
         let last = stream.info().await.expect("the server answers").state.last_sequence;
+        let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
+        let consumer = stream.create_consumer(config).await.expect("a consumer");
         let mut log = Vec::new();
-        for seq in 1..=last {
-            let message = stream.get_raw_message(seq).await.expect("nothing is deleted");
-            log.push(Stored {
-                subject: message.subject.to_string(),
-                content_type: message.headers.get("Content-Type").map(ToString::to_string),
-                headers: message.headers,
-                body: message.payload.to_vec(),
-            });
+        while (log.len() as u64) < last {
+            let mut batch = consumer.batch().max_messages(500).messages().await.expect("the server answers");
+            while let Some(message) = batch.next().await {
+                let message = message.expect("a message").message;
+                let headers = message.headers.unwrap_or_default();
+                log.push(Stored {
+                    subject: message.subject.to_string(),
+                    content_type: headers.get("Content-Type").map(ToString::to_string),
+                    headers,
+                    body: message.payload.to_vec(),
+                });
+            }
         }
         log
     }
