@@ -127,7 +127,7 @@ fn phishing_visit(scene: &mut Scene) {
     scene.then(
         Draft::new("phishkit", "phishing_report")
             .severity(Severity::High)
-            .field("phishScore", "CONFIRMED_PHISHING")
+            .field("phishScore", "confirmed_phishing")
             .field("domain", site.clone())
             .field("url", format!("http://{site}/login")),
     );
