@@ -23,6 +23,7 @@ pub mod time;
 pub mod value;
 mod value_from;
 pub mod wire;
+pub mod zone;
 
 pub use event::{Class, Event, TimeSource};
 pub use id::{EventId, IncidentId};
@@ -31,3 +32,4 @@ pub use position::Position;
 pub use severity::Severity;
 pub use time::EventTime;
 pub use value::Value;
+pub use zone::{Local, Zone};

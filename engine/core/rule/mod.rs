@@ -9,8 +9,11 @@ pub mod check;
 pub mod diagnostic;
 pub mod draft;
 mod draft_case;
+mod draft_compare;
 mod draft_match;
 mod draft_step;
+pub mod lists;
+mod modifiers;
 pub mod plan;
 pub mod tree;
 
