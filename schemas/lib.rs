@@ -21,7 +21,9 @@ pub mod source;
 pub mod subject;
 pub mod time;
 pub mod value;
+mod value_from;
 pub mod wire;
+pub mod zone;
 
 pub use event::{Class, Event, TimeSource};
 pub use id::{EventId, IncidentId};
@@ -30,3 +32,4 @@ pub use position::Position;
 pub use severity::Severity;
 pub use time::EventTime;
 pub use value::Value;
+pub use zone::{Local, Zone};

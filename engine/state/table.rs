@@ -217,9 +217,9 @@ impl StateTable {
         self.for_each_of(|_| true, &mut look);
     }
 
-    /// Shows every state that remembers incidents to `look`.
-    pub fn for_each_with_incidents(&self, mut look: impl FnMut(StateKey, &KeyState)) {
-        self.for_each_of(|entry| entry.has_incidents, &mut look);
+    /// Shows every state that partitions take note of to `look`: those that remember incidents, or wait for a time.
+    pub fn for_each_with_notes(&self, mut look: impl FnMut(StateKey, &KeyState)) {
+        self.for_each_of(|entry| entry.has_incidents || entry.is_due, &mut look);
     }
 
     fn for_each_of(&self, of: impl Fn(&Entry<'_>) -> bool, look: &mut dyn FnMut(StateKey, &KeyState)) {
