@@ -1,7 +1,10 @@
 //! How much memory the states may take.
 
-/// Bytes that a hit is taken to add to an open state: itself and what evidence shows of its event.
-pub(super) const HIT_BYTES: u64 = 256;
+/// Bytes that a hit is taken to add to an open state: itself, what evidence shows of its event, and what allocators add.
+pub(super) const HIT_BYTES: u64 = 600;
+/// A state that takes so many parts of the room for open states alone stays open while it is touched: to pack it after each
+/// batch would cost more than all the rest.
+const GIANT_PARTS: u64 = 16;
 /// A budget is shared out in so many parts.
 const PARTS: u64 = 8;
 
@@ -23,6 +26,11 @@ impl Room {
     /// them, two for open ones; the rest is for the program, its batches and messages, and a checkpoint under way.
     pub const fn within(budget: u64) -> Self {
         Room { budget: Some(budget), open_bytes: budget / PARTS * 2, packed_bytes: budget / PARTS * 3 }
+    }
+
+    /// What a state must weigh to stay open in any case.
+    pub(super) const fn giant_bytes(&self) -> u64 {
+        if self.open_bytes == 0 { u64::MAX } else { self.open_bytes / GIANT_PARTS }
     }
 
     /// None at all: every state is packed after every batch, and lies on the disk. For tests.

@@ -304,8 +304,8 @@ impl StateTable {
         }
     }
 
-    /// Packs what changed, closes what was not touched since the clock stood at `until`, and forgets what is idle where
-    /// somebody is told of it.
+    /// Packs what changed and closes what was not touched since the clock stood at `until`. At a checkpoint, where somebody is
+    /// told of what is forgotten, also forgets what is idle, and packs states of any size.
     fn pack(
         &self,
         shelf: &mut Shelf,
@@ -316,7 +316,14 @@ impl StateTable {
     ) {
         let mut open_bytes = 0;
         let mut packed = locked(&self.packed);
+        let giant = self.room.giant_bytes();
         self.open.retain(|key, live| {
+            let bytes = live.state.weight() as u64;
+            let is_settled = released.is_some();
+            if !is_settled && bytes > giant && live.seen + 1 >= self.now() {
+                open_bytes += bytes;
+                return true;
+            }
             if let Some(released) = &mut released
                 && live.state.is_forgotten(rules, log_time)
             {
@@ -332,7 +339,7 @@ impl StateTable {
                 packed.put(&live.state);
                 return false;
             }
-            open_bytes += live.state.weight() as u64;
+            open_bytes += bytes;
             true
         });
         self.open_bytes.store(open_bytes, Ordering::Relaxed);
