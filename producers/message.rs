@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sightline_schemas::edge::Reject;
-use sightline_schemas::subject::EventSubject;
+use sightline_schemas::subject::{EventSubject, HEADER_CONTENT_TYPE};
 use sightline_schemas::wire::{self, Form};
 use sightline_schemas::{Event, EventId};
 
@@ -14,6 +14,8 @@ pub struct Message {
     form: Form,
     id: EventId,
     events: u32,
+    /// Further headers, and one that says more of the body than its form does.
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Message {
@@ -29,7 +31,27 @@ impl Message {
     pub fn frame(tenant: &str, source: &str, body: impl Into<Bytes>, form: Form, events: u32) -> Self {
         let body = body.into();
         let id = EventId::from_raw(tenant, source, &body);
-        Message { subject: subject(tenant, source), body, form, id, events }
+        Message { subject: subject(tenant, source), body, form, id, events, headers: Vec::new() }
+    }
+
+    /// One event whose body says `source_event_id: key`. The engine names it by that key, and so does the server: the
+    /// body may come to say more, and it stays the same event.
+    pub fn keyed(tenant: &str, source: &str, key: &str, body: impl Into<Bytes>, form: Form) -> Self {
+        let id = EventId::from_source_key(tenant, source, key);
+        Message { subject: subject(tenant, source), body: body.into(), form, id, events: 1, headers: Vec::new() }
+    }
+
+    /// Something beside the events, such as evidence or a dead letter: bytes as they came, on a subject of its own.
+    pub fn beside(subject: String, body: impl Into<Bytes>, content_type: &str, id: EventId) -> Self {
+        let headers = vec![(HEADER_CONTENT_TYPE, line(content_type))];
+        Message { subject, body: body.into(), form: Form::Json, id, events: 1, headers }
+    }
+
+    /// With a further header. Line breaks cannot stand in one and become blanks.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, line(value)));
+        self
     }
 
     /// An event that was built in Rust. Its id is computed from what is sent, as the engine does when it arrives;
@@ -40,7 +62,8 @@ impl Message {
     pub fn event(event: &Event<'_>, form: Form) -> Result<Self, Reject> {
         let body = wire::encode(event, form)?;
         let id = EventId::of(event, &body);
-        Ok(Message { subject: subject(&event.tenant, &event.source), body: body.into(), form, id, events: 1 })
+        let subject = subject(&event.tenant, &event.source);
+        Ok(Message { subject, body: body.into(), form, id, events: 1, headers: Vec::new() })
     }
 
     /// `events.<tenant>.<source>`.
@@ -63,6 +86,11 @@ impl Message {
         self.id
     }
 
+    /// Headers beside the id. One of the same name as the form's `Content-Type` takes its place.
+    pub fn headers(&self) -> &[(&'static str, String)] {
+        &self.headers
+    }
+
     /// How many events the body holds.
     pub fn events(&self) -> u32 {
         self.events
@@ -71,6 +99,10 @@ impl Message {
 
 fn subject(tenant: &str, source: &str) -> String {
     EventSubject { tenant: tenant.to_owned(), source: source.to_owned() }.subject()
+}
+
+fn line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
 }
 
 #[cfg(test)]

@@ -311,6 +311,9 @@ impl Task {
         let message = flight.message.clone();
         let mut headers = HeaderMap::new();
         headers.insert(HEADER_CONTENT_TYPE, message.form().content_type());
+        for (name, value) in message.headers() {
+            headers.insert(*name, value.as_str());
+        }
         if self.config.dedup == Dedup::ServerAndEngine {
             headers.insert(NATS_MESSAGE_ID, message.id().to_string());
         }

@@ -1,0 +1,2 @@
+//! `sightline-bridge`: every source onto the bus.
+fn main() {}
