@@ -23,6 +23,7 @@ pub mod in_flight;
 pub mod message;
 pub mod publisher;
 
+pub use async_nats::Client;
 pub use connect::{Connect, ConnectError};
 pub use message::Message;
 pub use publisher::{Counts, PublishError, Publisher, PublisherConfig, StartError, Stored};

@@ -38,7 +38,14 @@ impl Message {
     /// body may come to say more, and it stays the same event.
     pub fn keyed(tenant: &str, source: &str, key: &str, body: impl Into<Bytes>, form: Form) -> Self {
         let id = EventId::from_source_key(tenant, source, key);
-        Message { subject: subject(tenant, source), body: body.into(), form, id, events: 1, headers: Vec::new() }
+        Message {
+            subject: subject(tenant, source),
+            body: body.into(),
+            form,
+            id,
+            events: 1,
+            headers: Vec::new(),
+        }
     }
 
     /// Something beside the events, such as evidence or a dead letter: bytes as they came, on a subject of its own.
