@@ -49,8 +49,6 @@ pub enum Outcome {
     Stored {
         /// The event's id.
         id: EventId,
-        /// Where it lies.
-        seq: u64,
         /// It was there before.
         duplicate: bool,
     },
@@ -87,11 +85,6 @@ impl Outbox {
     /// Whether the last delivery found the bus.
     pub fn is_well(&self) -> bool {
         self.bus_well.load(Ordering::Relaxed)
-    }
-
-    /// Whose events these are.
-    pub fn tenant(&self) -> &str {
-        &self.tenant
     }
 
     /// Delivers what can be delivered within the publisher's patience. The outcomes are in the order of the items.
@@ -188,11 +181,11 @@ impl Outbox {
         let Way::Bus { events, .. } = &self.way else {
             let event: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             print(&json!({ "subject": message.subject(), "id": message.id(), "event": event }));
-            return Outcome::Stored { id: message.id(), seq: 0, duplicate: false };
+            return Outcome::Stored { id: message.id(), duplicate: false };
         };
         let id = message.id();
         match events.store(message).await {
-            Ok(stored) => Outcome::Stored { id, seq: stored.seq, duplicate: stored.duplicate },
+            Ok(stored) => Outcome::Stored { id, duplicate: stored.duplicate },
             // The server will never take it, for what it is: too large, most often.
             Err(PublishError::Refused { why, .. }) => {
                 let reject = Reject::new(Reason::TooLarge, format!("the server refuses it: {why}"));

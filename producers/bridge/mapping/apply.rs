@@ -38,8 +38,8 @@ impl Mapping {
             _ => Map::new(),
         };
         let filler = Filler { record, origin };
+        filler.single(&layers, &mut event)?;
         for layer in &layers {
-            filler.single(layer, &mut event)?;
             filler.objects(layer, &mut event)?;
         }
         filler.lists(&layers, &mut event)?;
@@ -145,12 +145,18 @@ impl Filler<'_> {
         }
     }
 
-    fn single(&self, slots: &Slots, event: &mut Map<String, Value>) -> Result<(), Reject> {
-        for (name, slot) in &slots.single {
+    /// What a case gives takes the place of what `event` gives, which is not even looked at then.
+    fn single(&self, layers: &[&Slots], event: &mut Map<String, Value>) -> Result<(), Reject> {
+        let mut filled = Vec::new();
+        for (name, slot) in layers.iter().rev().flat_map(|slots| &slots.single) {
+            if filled.contains(name) {
+                continue;
+            }
             if let Some(value) = self.value(slot)? {
-                // Time as a bare number is refused at the edge; every other single member is text there.
+                // Text is what every single member is at the edge.
                 let value = text_of(&value).map(|text| Value::String(text.into_owned())).unwrap_or(value);
                 event.insert((*name).to_owned(), value);
+                filled.push(name);
             }
         }
         Ok(())

@@ -143,7 +143,8 @@ fn mapping(name: &str, root: &Node, problems: &mut Problems) -> Mapping {
     }
     let names_source = |slots: &Slots| slots.single.iter().any(|(slot, _)| *slot == "source");
     if !names_source(&mapping.base)
-        && !mapping.cases.iter().all(|case| case.skip.is_some() || names_source(&case.slots))
+        && (mapping.cases.is_empty()
+            || !mapping.cases.iter().all(|case| case.skip.is_some() || names_source(&case.slots)))
     {
         problems.add(root.line, "`event.source` is missing: it names the subject that the events go to");
     }

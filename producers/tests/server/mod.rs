@@ -15,7 +15,8 @@ const START_MAX: Duration = Duration::from_secs(20);
 pub struct Server {
     child: Child,
     port: u16,
-    store: tempfile::TempDir,
+    /// Where it stores.
+    pub store: tempfile::TempDir,
 }
 
 impl Server {
@@ -64,13 +65,20 @@ impl Server {
 
     /// All messages of the log: subject, body, header `Nats-Msg-Id`.
     pub async fn log(&self) -> Vec<(String, Vec<u8>, Option<String>)> {
-        let mut stream = self.jetstream().await.get_stream(EVENTS_STREAM).await.expect("the stream is there");
+        let with_id = |message: async_nats::jetstream::message::StreamMessage| {
+            let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
+            (message.subject.to_string(), message.payload.to_vec(), id)
+        };
+        self.stream(EVENTS_STREAM).await.into_iter().map(with_id).collect()
+    }
+
+    /// All messages of a stream.
+    pub async fn stream(&self, name: &str) -> Vec<async_nats::jetstream::message::StreamMessage> {
+        let mut stream = self.jetstream().await.get_stream(name).await.expect("the stream is there");
         let last = stream.info().await.expect("the server answers").state.last_sequence;
         let mut log = Vec::new();
         for seq in 1..=last {
-            let message = stream.get_raw_message(seq).await.expect("nothing is deleted");
-            let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
-            log.push((message.subject.to_string(), message.payload.to_vec(), id));
+            log.push(stream.get_raw_message(seq).await.expect("nothing is deleted"));
         }
         log
     }
