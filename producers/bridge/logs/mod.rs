@@ -58,6 +58,10 @@ async fn files(bridge: &mut Bridge, press: &Press, arguments: &Logs) -> Result<(
     loop {
         let mut more = false;
         for tail in &mut tails {
+            if let Some(known) = tail.first_place() {
+                bridge.cursors.put(vec![known]).await.map_err(anyhow::Error::from)?;
+                tracing::info!(file = %tail.path().display(), "following");
+            }
             let batch = match tail.read() {
                 Ok(batch) => batch,
                 // Not there yet, or not for us to read: it may come. With --once, now or never.

@@ -96,6 +96,16 @@ impl Tail {
         &self.live
     }
 
+    /// What the cursors are to keep before anything is read: a file that is put aside before its first lines are delivered
+    /// is known then. None where it is known already, or not there yet.
+    pub fn first_place(&mut self) -> Option<(String, Vec<u8>)> {
+        if self.place.inode != 0 {
+            return None;
+        }
+        let inode = rotation::inode(&self.live).ok()?;
+        Some(self.advance(Place { inode, ..Place::default() }))
+    }
+
     /// The next lines. Nothing moves before [`Tail::advance`]: read twice, it gives the same lines.
     ///
     /// # Errors

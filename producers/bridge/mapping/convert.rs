@@ -9,7 +9,7 @@ use super::text_of;
 /// One conversion, as `as:` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Convert {
-    /// `epoch`: seconds since 1970, with or without a fraction.
+    /// `epoch`: seconds since 1970, with or without a fraction. A time that is written out stays as it is.
     Epoch,
     /// `epoch_ms`: milliseconds since 1970.
     EpochMillis,
@@ -118,6 +118,10 @@ pub fn unhex(digits: &str) -> Option<String> {
 /// A number of units, each of so many microseconds, since 1970.
 fn epoch(value: &Value, micros: f64) -> Result<Value, String> {
     let text = text_of(value).unwrap_or_default();
+    // Many sources can be set to either, and some write both.
+    if EventTime::parse(&text).is_ok() {
+        return Ok(text.into_owned().into());
+    }
     let bad = || format!("cannot read time {text:?}: expected a number since 1970");
     // Whole numbers stay exact; a fraction has less than a microsecond of error until the year 2100.
     let at = match (text.trim().parse::<i64>(), micros >= 1.0) {
@@ -179,6 +183,7 @@ mod tests {
             convert("time %Y-%m-%d %H:%M:%S", json!("2013-03-27 14:22:43")),
             Some(json!("2013-03-27T14:22:43Z"))
         );
+        assert_eq!(convert("epoch_ms", json!("2013-03-27 14:22:43")), Some(json!("2013-03-27 14:22:43")));
         for bad in [json!("yesterday"), json!(1e300), json!(null)] {
             assert!(Convert::Epoch.apply(bad.clone()).is_err(), "{bad}");
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sightline_schemas::subject::{
-    DEADLETTER_STREAM, DEADLETTER_SUBJECTS, EVIDENCE_STREAM, EVIDENCE_SUBJECTS,
+    DEADLETTER_STREAM, DEADLETTER_SUBJECTS, EVENTS_STREAM, EVIDENCE_STREAM, EVIDENCE_SUBJECTS,
 };
 
 use crate::server::Server;
@@ -160,15 +160,15 @@ pub async fn events(server: &Server) -> Vec<Value> {
     log.into_iter().map(|(_, body, _)| serde_json::from_slice(&body).expect("JSON")).collect()
 }
 
-/// How many messages the log holds, as soon as there are that many.
+/// The events of the log, as soon as there are so many.
 pub async fn wait_for_events(server: &Server, count: usize) -> Vec<Value> {
     let until = Instant::now() + LONG;
     loop {
-        let events = events(server).await;
-        if events.len() >= count {
-            return events;
+        let there = server.count(EVENTS_STREAM).await;
+        if there >= count {
+            return events(server).await;
         }
-        assert!(Instant::now() < until, "{} of {count} events", events.len());
+        assert!(Instant::now() < until, "{there} of {count} events");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

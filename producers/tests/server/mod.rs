@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
+use futures_util::StreamExt;
 use sightline_schemas::subject::{EVENTS_STREAM, EVENTS_SUBJECTS};
 
 /// How long a server may take to listen.
@@ -65,23 +66,51 @@ impl Server {
 
     /// All messages of the log: subject, body, header `Nats-Msg-Id`.
     pub async fn log(&self) -> Vec<(String, Vec<u8>, Option<String>)> {
-        let with_id = |message: async_nats::jetstream::message::StreamMessage| {
+        let with_id = |message: Stored| {
             let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
-            (message.subject.to_string(), message.payload.to_vec(), id)
+            (message.subject, message.payload, id)
         };
         self.stream(EVENTS_STREAM).await.into_iter().map(with_id).collect()
     }
 
-    /// All messages of a stream.
-    pub async fn stream(&self, name: &str) -> Vec<async_nats::jetstream::message::StreamMessage> {
+    /// How many messages a stream holds.
+    pub async fn count(&self, name: &str) -> usize {
         let mut stream = self.jetstream().await.get_stream(name).await.expect("the stream is there");
-        let last = stream.info().await.expect("the server answers").state.last_sequence;
-        let mut log = Vec::new();
-        for seq in 1..=last {
-            log.push(stream.get_raw_message(seq).await.expect("nothing is deleted"));
-        }
-        log
+        let count = stream.info().await.expect("the server answers").state.messages;
+        usize::try_from(count).expect("few")
     }
+
+    /// All messages of a stream.
+    pub async fn stream(&self, name: &str) -> Vec<Stored> {
+        let count = self.count(name).await;
+        let stream = self.jetstream().await.get_stream(name).await.expect("the stream is there");
+        let config = jetstream::consumer::pull::Config {
+            ack_policy: jetstream::consumer::AckPolicy::None,
+            ..Default::default()
+        };
+        let consumer = stream.create_consumer(config).await.expect("a consumer");
+        let mut messages = Vec::with_capacity(count);
+        while messages.len() < count {
+            let left = (count - messages.len()).min(1_000);
+            let mut batch = consumer.fetch().max_messages(left).messages().await.expect("a batch");
+            while let Some(message) = batch.next().await {
+                let (message, _) = message.expect("a message").split();
+                messages.push(Stored {
+                    subject: message.subject.to_string(),
+                    payload: message.payload.to_vec(),
+                    headers: message.headers.unwrap_or_default(),
+                });
+            }
+        }
+        messages
+    }
+}
+
+/// A message of a stream.
+pub struct Stored {
+    pub subject: String,
+    pub payload: Vec<u8>,
+    pub headers: async_nats::HeaderMap,
 }
 
 impl Drop for Server {
