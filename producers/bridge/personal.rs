@@ -119,9 +119,9 @@ impl Personal {
 
     fn phone(&self, text: &str) -> Option<String> {
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-        let full = if text.trim_start().starts_with('+') {
-            digits
-        } else if self.country_code == "1" && digits.len() == 11 && digits.starts_with('1') {
+        // In North America, a 1 before ten digits is the country's code even without its plus.
+        let national_one = self.country_code == "1" && digits.len() == 11 && digits.starts_with('1');
+        let full = if text.trim_start().starts_with('+') || national_one {
             digits
         } else {
             format!("{}{}", self.country_code, digits.trim_start_matches('0'))

@@ -107,7 +107,10 @@ fn int(text: &str) -> Option<i64> {
 
 /// The text that an even number of hexadecimal digits stands for.
 pub fn unhex(digits: &str) -> Option<String> {
-    if digits.is_empty() || digits.len() % 2 != 0 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if digits.is_empty()
+        || !digits.len().is_multiple_of(2)
+        || !digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
         return None;
     }
     let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).ok();
