@@ -1,21 +1,37 @@
 //! Rule files, from disk to checked rules.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use sightline_core::rule::case::is_case_file;
 use sightline_core::rule::check::Checked;
-use sightline_core::rule::{Diagnostic, Source, check};
+use sightline_core::rule::{Diagnostic, Source, check, lists};
 use sightline_schemas::control::{EngineSettings, RuleFile};
 
 use crate::cli::exit::CliError;
 use crate::cli::paint::Paint;
 use crate::worker::machine::sources;
 
-/// Reads rule files: files as they are named, folders with all their `.yaml` and `.yml` files, hidden ones left out.
+/// Reads rule files: files as they are named, folders with all their `.yaml` and `.yml` files, hidden ones and files of
+/// tests left out.
 ///
 /// # Errors
 /// When a path cannot be read, or there is no rule file at all.
 pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
+    let mut files = read_with_cases(paths)?;
+    files.retain(|file| !is_case_file(&file.name));
+    if files.is_empty() {
+        bail!("only files of tests in {}, and no rule file", named(paths));
+    }
+    Ok(files)
+}
+
+/// The same, with files of tests.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_cases(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
     let mut found = Vec::new();
     for path in paths {
         collect(path, &mut found)?;
@@ -23,15 +39,27 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
     found.sort();
     found.dedup();
     if found.is_empty() {
-        let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        bail!("no rule file (.yaml) in {}", paths.join(", "));
+        bail!("no rule file (.yaml) in {}", named(paths));
     }
     let read = |path: PathBuf| {
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(RuleFile { name: path.display().to_string(), text })
     };
-    found.into_iter().map(read).collect()
+    let mut files: Vec<RuleFile> = found.into_iter().map(read).collect::<anyhow::Result<_>>()?;
+    // What the lists of the rules hold travels with the rules. A file that is not there is said by the checker, in place.
+    let lists = files.iter().flat_map(|file| {
+        lists::files_named_by(&file.text).into_iter().filter_map(|name| lists::beside(&file.name, &name))
+    });
+    let lists: BTreeSet<String> = lists.filter(|name| files.iter().all(|file| file.name != *name)).collect();
+    for name in lists.into_iter().filter(|name| Path::new(name).is_file()) {
+        files.push(read(PathBuf::from(name))?);
+    }
+    Ok(files)
+}
+
+fn named(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {

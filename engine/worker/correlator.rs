@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use sightline_core::correlate::{Completion, Effect, Refusal, Verdict};
+use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
 use sightline_core::detect::{Memo, completion_hits, event_hits};
 use sightline_core::hit::Hit;
 use sightline_core::rule::RuleSet;
 use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
 
 use crate::state::table::{StateKey, StateTable};
-use crate::worker::partition::{Brought, CommandAt, Order, Partition, Routed, stratum_of};
+use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
 
 /// Fewer hits than this are not worth a thread.
 const PARALLEL_HITS_MIN: usize = 256;
@@ -36,6 +36,10 @@ pub struct Followed {
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
     pub verdicts: Vec<(Position, sightline_core::hit::RuleIndex, Verdict)>,
+    /// What is counted beside, in no order.
+    pub counts: Vec<(sightline_core::hit::RuleIndex, Counted)>,
+    /// Rules that other rules build on and that were complete, in order.
+    pub completions: Vec<Completion>,
     /// What became of each command: `None` where no incident has that id.
     pub commands: Vec<Option<Result<(), Refusal>>>,
 }
@@ -51,6 +55,12 @@ pub struct Census {
     pub units: std::collections::HashMap<String, (usize, usize)>,
 }
 
+/// Looks at every event as the engine sees it, in input order: for whoever explains.
+pub trait Observer: std::fmt::Debug + Send {
+    /// An event was decoded and is about to be detected.
+    fn event(&mut self, event: &Event<'_>, position: Position);
+}
+
 /// The rules in force, the live states, and the partitions that share them.
 #[derive(Debug)]
 pub struct Correlator {
@@ -58,13 +68,14 @@ pub struct Correlator {
     table: Arc<StateTable>,
     partitions: Vec<Partition>,
     memo: Memo,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Correlator {
     /// Over these states, shared by so many partitions.
     pub fn new(rules: Arc<RuleSet>, table: Arc<StateTable>, partitions: usize) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
-        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default() };
+        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default(), observer: None };
         correlator.adopt_all();
         correlator
     }
@@ -105,7 +116,15 @@ impl Correlator {
 
     /// The hits of an event under the rules in force.
     pub fn detect(&mut self, event: &Event<'_>, tenant: &Arc<str>, position: Position, hits: &mut Vec<Hit>) {
+        if let Some(observer) = &mut self.observer {
+            observer.event(event, position);
+        }
         event_hits(&self.rules, event, tenant, position, &mut self.memo, hits);
+    }
+
+    /// Lets somebody look at every event.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
     }
 
     /// The earliest log time at which something must be said.
@@ -163,8 +182,14 @@ impl Correlator {
         let mut effects: Vec<(Order, IncidentMessage)> = Vec::new();
         for stratum in 0..strata {
             let mut hits = std::mem::take(&mut waiting[stratum]);
-            // Events before completions, completions in the order of what brought them about.
-            hits.sort_by_key(|(origin, hit)| (hit.position, *origin));
+            // What came due before the message goes first, in order of time. Then what lies earlier: a rule that waited
+            // completes in the past of the event that ended its waiting. At one time events go before completions, and
+            // these in the order of what brought them about.
+            hits.sort_by_key(|(origin, hit)| {
+                let came_due = came_due(origin.as_ref());
+                let at = if came_due.is_some() { EventTime::MIN } else { hit.at };
+                (hit.position, came_due.is_none(), at, *origin)
+            });
             let shares = self.share(hits);
             let mut completions: Vec<(Order, Completion)> = Vec::new();
             for brought in self.pass(stratum as u8, &times, &shares, &commands) {
@@ -176,6 +201,7 @@ impl Correlator {
                     match effect {
                         Effect::Publish(message) => effects.push((order, *message)),
                         Effect::Complete(completion) => completions.push((order, completion)),
+                        Effect::Count(rule, counted) => followed.counts.push((rule, counted)),
                     }
                 }
             }
@@ -185,6 +211,7 @@ impl Correlator {
                 for hit in derived {
                     waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((Some(order), hit));
                 }
+                followed.completions.push(completion);
             }
         }
         effects.sort_by_key(|(order, _)| *order);
@@ -202,7 +229,9 @@ impl Correlator {
             item = if hit.position == position { item + 1 } else { 1 };
             position = hit.position;
             let key = StateKey::of(&hit.tenant, &self.rules.unit_of(hit.rule).id, &hit.key);
-            shares[key.partition(count)].push(Routed { item, key, hit, completion: origin.is_some() });
+            let came_due = came_due(origin.as_ref());
+            let completion = origin.is_some();
+            shares[key.partition(count)].push(Routed { item, key, hit, completion, came_due });
         }
         shares
     }
@@ -231,5 +260,13 @@ impl Correlator {
                 .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         })
+    }
+}
+
+/// The log time that brought something about, where it was no message.
+fn came_due(origin: Option<&Order>) -> Option<EventTime> {
+    match origin?.phase {
+        Phase::Due(due, _) => Some(due),
+        Phase::Message => None,
     }
 }

@@ -22,7 +22,7 @@ const CRATES: [(&str, &str); 3] =
     [("sightline_schemas", "schemas"), ("sightline_core", "core"), ("sightline_producers", "producers")];
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 14] = [
     (
         "async_nats",
         &[
@@ -41,7 +41,7 @@ const HOMES: [(&str, &[&str]); 12] = [
         "humantime",
         &[
             "engine/config/",
-            "engine/core/rule/draft.rs",
+            "engine/core/rule/",
             "engine/cli/",
             "engine/bus/jetstream/streams.rs",
             "producers/replay/",
@@ -52,6 +52,8 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("axum", &["engine/api/", "producers/bridge/endpoint.rs", "producers/bridge/receive/"]),
     ("reqwest", &["producers/bridge/poll/http.rs"]),
     ("csv", &["producers/bridge/format/"]),
+    ("tokio_rustls", &["engine/api/", "engine/cli/http.rs"]),
+    ("nkeys", &["engine/cli/nats_keys.rs"]),
     ("comfy_table", &["engine/cli/"]),
     ("indicatif", &["producers/replay/", "engine/cli/"]),
     (

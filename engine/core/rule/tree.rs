@@ -30,8 +30,21 @@ pub enum Kind {
     Text(String),
     /// A list.
     List(Vec<Node>),
+    /// The values of a named list, in the place of its name.
+    Named(Named),
     /// Named values, in the order of the file.
     Map(Vec<(Node, Node)>),
+}
+
+/// A named list where a rule uses it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub values: std::sync::Arc<[String]>,
+    /// A hash of its values.
+    pub digest: std::sync::Arc<str>,
 }
 
 impl Kind {
@@ -44,12 +57,22 @@ impl Kind {
             Kind::Float(_) => "a fraction",
             Kind::Text(_) => "text",
             Kind::List(_) => "a list",
+            Kind::Named(_) => "a named list",
             Kind::Map(_) => "named values",
         }
     }
 }
 
 impl Node {
+    /// The value of a member; `None` where there is none, or these are no named values.
+    pub fn member(&self, name: &str) -> Option<&Node> {
+        let Kind::Map(members) = &self.kind else { return None };
+        members
+            .iter()
+            .find(|(key, _)| matches!(&key.kind, Kind::Text(key) if key == name))
+            .map(|(_, value)| value)
+    }
+
     /// The text of a scalar: the number 3 is `"3"`.
     pub fn scalar_text(&self) -> Option<String> {
         match &self.kind {
@@ -57,20 +80,20 @@ impl Node {
             Kind::Int(number) => Some(number.to_string()),
             Kind::Float(number) => Some(number.to_string()),
             Kind::Bool(flag) => Some(flag.to_string()),
-            Kind::Null | Kind::List(_) | Kind::Map(_) => None,
+            Kind::Null | Kind::List(_) | Kind::Named(_) | Kind::Map(_) => None,
         }
     }
 }
 
 impl Node {
-    /// The value as one text that does not depend on layout or comments; members named in `skip` are left out.
-    pub fn canonical(&self, skip: &[&str]) -> String {
+    /// The value as one text that does not depend on layout or comments.
+    pub fn canonical(&self, saying: Saying) -> String {
         let mut out = String::new();
-        self.write_canonical(skip, &mut out);
+        self.write_canonical(saying, &mut out);
         out
     }
 
-    fn write_canonical(&self, skip: &[&str], out: &mut String) {
+    fn write_canonical(&self, saying: Saying, out: &mut String) {
         match &self.kind {
             Kind::Null => out.push('~'),
             Kind::Bool(flag) => out.push_str(&flag.to_string()),
@@ -83,26 +106,38 @@ impl Node {
             Kind::List(items) => {
                 out.push('[');
                 for item in items {
-                    item.write_canonical(skip, out);
+                    item.write_canonical(saying, out);
                     out.push(',');
                 }
                 out.push(']');
             }
+            // Hits are remembered over a change of the list: what matched then is evidence still. So it is part of what
+            // the rule says, and not of what its hits mean.
+            Kind::Named(list) if saying == Saying::Whole => {
+                out.push_str(&format!("@{}:{}#{}", list.name.len(), list.name, list.digest));
+            }
+            Kind::Named(list) => out.push_str(&format!("@{}:{}", list.name.len(), list.name)),
             Kind::Map(members) => {
                 out.push('{');
                 for (key, value) in members {
-                    if matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str())) {
-                        continue;
-                    }
-                    key.write_canonical(skip, out);
+                    key.write_canonical(saying, out);
                     out.push('=');
-                    value.write_canonical(skip, out);
+                    value.write_canonical(saying, out);
                     out.push(',');
                 }
                 out.push('}');
             }
         }
     }
+}
+
+/// How much of a value its one text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saying {
+    /// All of it.
+    Whole,
+    /// What decides the meaning of remembered hits: of a named list the name alone.
+    Meaning,
 }
 
 /// Why a file is no YAML, and where.
