@@ -42,6 +42,10 @@ pub const HEADER_DETAIL: &str = "Sightline-Detail";
 pub const HEADER_SUBJECT: &str = "Sightline-Subject";
 /// Header of evidence: the BLAKE3 of its bytes, in hexadecimal.
 pub const HEADER_BLAKE3: &str = "Sightline-Blake3";
+/// Header of what is replayed: which run of a replay it belongs to.
+pub const HEADER_REPLAY: &str = "Sightline-Replay";
+/// Where a replay says that it is over, and how many events it was.
+pub const REPLAY_END: &str = "replay._sightline.end";
 /// The standard header that says how a body is written.
 pub const HEADER_CONTENT_TYPE: &str = "Content-Type";
 /// The standard header that says how a body is compressed.
@@ -139,6 +143,11 @@ pub fn deadletter(subject: &str) -> String {
 /// `evidence.<tenant>.<source>`.
 pub fn evidence(tenant: &str, source: &str) -> String {
     format!("evidence.{}.{}", encode_token(tenant), encode_token(source))
+}
+
+/// `replay.<tenant>.<source>`: events that were recorded, for whoever subscribes; no worker takes them for new ones.
+pub fn replay(tenant: &str, source: &str) -> String {
+    format!("replay.{}.{}", encode_token(tenant), encode_token(source))
 }
 
 /// `control.<tenant>.incident`.

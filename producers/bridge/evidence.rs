@@ -35,8 +35,8 @@ impl Evidence {
     /// The message that keeps them. The same bytes of one source have the same id.
     pub fn message(&self, tenant: &str) -> Message {
         let id = EventId::from_raw(tenant, &format!("evidence of {}", self.source), &self.bytes);
-        Message::beside(evidence(tenant, &self.source), self.bytes.clone(), &self.content_type, id)
-            .with_header(HEADER_BLAKE3, &self.hash())
+        Message::on(evidence(tenant, &self.source), self.bytes.clone(), self.content_type.clone(), id, 1)
+            .with_header(HEADER_BLAKE3, self.hash())
     }
 
     /// Where they are kept.

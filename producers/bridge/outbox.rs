@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sightline_producers::{Message, PublishError, Publisher};
 use sightline_schemas::edge::{Reason, Reject};
+use sightline_schemas::subject::EventSubject;
 use sightline_schemas::wire::Form;
 use sightline_schemas::{EventId, EventTime};
 use tokio::sync::watch;
@@ -33,13 +34,17 @@ pub struct Outbox {
 
 #[derive(Clone)]
 enum Way {
-    Bus {
-        events: Publisher,
-        beside: Publisher,
-        file: RejectFile,
-    },
+    Bus(Box<Bus>),
     /// Written to standard output instead.
     Dry,
+}
+
+#[derive(Clone)]
+struct Bus {
+    events: Publisher,
+    /// For evidence and dead letters, so that each is counted by itself.
+    beside: Publisher,
+    file: RejectFile,
 }
 
 /// What became of one item.
@@ -74,7 +79,7 @@ impl Outbox {
     /// the bus is away.
     pub fn to_bus(tenant: &str, events: Publisher, beside: Publisher, file: RejectFile) -> Self {
         let bus_well = Arc::new(AtomicBool::new(true));
-        Outbox { way: Way::Bus { events, beside, file }, tenant: tenant.to_owned(), bus_well }
+        Outbox { way: Way::Bus(Box::new(Bus { events, beside, file })), tenant: tenant.to_owned(), bus_well }
     }
 
     /// To standard output.
@@ -148,8 +153,8 @@ impl Outbox {
     /// When the bus does not take them.
     pub async fn keep_evidence(&self, evidence: &Evidence) -> Result<Kept, PublishError> {
         match &self.way {
-            Way::Bus { beside, .. } => {
-                let stored = beside.store(evidence.message(&self.tenant)).await?;
+            Way::Bus(bus) => {
+                let stored = bus.beside.store(evidence.message(&self.tenant)).await?;
                 Ok(evidence.kept(stored.seq))
             }
             Way::Dry => Ok(evidence.kept(0)),
@@ -177,14 +182,16 @@ impl Outbox {
             }
         }
         let bytes = Bytes::from(Value::Object(body).to_string());
-        let message = Message::keyed(&self.tenant, &draft.source, &draft.key, bytes.clone(), Form::Json);
-        let Way::Bus { events, .. } = &self.way else {
+        // The engine names an event by its key, and so must the server: the body may come to say more of the same event.
+        let id = EventId::from_source_key(&self.tenant, &draft.source, &draft.key);
+        let subject = EventSubject { tenant: self.tenant.clone(), source: draft.source.clone() }.subject();
+        let message = Message::on(subject, bytes.clone(), Form::Json.content_type(), id, 1);
+        let Way::Bus(bus) = &self.way else {
             let event: Value = serde_json::from_slice(&bytes).unwrap_or_default();
             print(&json!({ "subject": message.subject(), "id": message.id(), "event": event }));
-            return Outcome::Stored { id: message.id(), duplicate: false };
+            return Outcome::Stored { id, duplicate: false };
         };
-        let id = message.id();
-        match events.store(message).await {
+        match bus.events.store(message).await {
             Ok(stored) => Outcome::Stored { id, duplicate: stored.duplicate },
             // The server will never take it, for what it is: too large, most often.
             Err(PublishError::Refused { why, .. }) => {
@@ -198,17 +205,17 @@ impl Outbox {
 
     async fn reject(&self, rejected: Rejected) -> Outcome {
         let now = now();
-        let Way::Bus { beside, file, .. } = &self.way else {
+        let Way::Bus(bus) = &self.way else {
             print(&json!({ "rejected": rejects::describe(&self.tenant, &rejected, now) }));
             return Outcome::Rejected(rejected.reject);
         };
         tracing::warn!(source = rejected.source, reason = rejected.reject.reason.as_str(), "rejected");
-        let Err(error) = beside.store(rejects::letter(&self.tenant, &rejected)).await else {
+        let Err(error) = bus.beside.store(rejects::letter(&self.tenant, &rejected)).await else {
             return Outcome::Rejected(rejected.reject);
         };
-        match file.keep(&self.tenant, &rejected, now) {
+        match bus.file.keep(&self.tenant, &rejected, now) {
             Ok(()) => {
-                tracing::warn!(%error, file = %file.path().display(), "rejected record kept in a file");
+                tracing::warn!(%error, file = %bus.file.path().display(), "rejected record kept in a file");
                 Outcome::Rejected(rejected.reject)
             }
             Err(full) => Outcome::Failed { item: Item::Reject(rejected), why: format!("{error}; {full}") },

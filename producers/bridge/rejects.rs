@@ -19,10 +19,10 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 pub fn letter(tenant: &str, rejected: &Rejected) -> Message {
     let subject = EventSubject { tenant: tenant.to_owned(), source: rejected.source.clone() }.subject();
     let id = EventId::from_raw(tenant, &format!("deadletter of {}", rejected.source), &rejected.bytes);
-    Message::beside(deadletter(&subject), rejected.bytes.clone(), rejected.content_type, id)
+    Message::on(deadletter(&subject), rejected.bytes.clone(), rejected.content_type, id, 1)
         .with_header(HEADER_REASON, rejected.reject.reason.as_str())
-        .with_header(HEADER_DETAIL, &rejected.reject.detail)
-        .with_header(HEADER_SUBJECT, &subject)
+        .with_header(HEADER_DETAIL, rejected.reject.detail.replace(['\r', '\n'], " "))
+        .with_header(HEADER_SUBJECT, subject)
 }
 
 /// The file for rejected records, one JSON object a line.

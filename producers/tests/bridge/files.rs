@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::stage::{Running, command, events, once, piped, server_with_streams, wait_for_events, words};
+use crate::stage::{
+    Running, command, count, events, once, piped, server_with_streams, stored, wait_for_events, words,
+};
 
 fn append(path: &Path, numbers: std::ops::Range<u32>) {
     let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opened");
@@ -52,7 +54,7 @@ async fn a_file_is_followed_through_rotation_truncation_and_a_line_without_its_e
     let mut file = OpenOptions::new().append(true).open(&log).expect("opened");
     file.write_all(b"{\"source\":\"app\",\"kind\":\"line\",").expect("written");
     std::thread::sleep(std::time::Duration::from_millis(200));
-    assert_eq!(server.count("EVENTS").await, 130);
+    assert_eq!(count(&server, "EVENTS").await, 130);
     file.write_all(b"\"n\":130}\n").expect("written");
     wait_for_events(&server, 131).await;
 
@@ -105,7 +107,7 @@ async fn two_lines_that_say_the_same_are_two_events_and_rubbish_is_kept() {
     let output = once(&server, &state, "logs", &arguments(&log));
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     assert!(words(&output).contains("native: read 5, sent 3, duplicate 0, rejected 2"), "{}", words(&output));
-    let letters = server.stream("DEADLETTER").await;
+    let letters = stored(&server, "DEADLETTER").await;
     assert_eq!((letters.len(), letters[0].payload.as_slice()), (1, &b"not json"[..]));
     // What is larger than the server takes is kept in the file.
     let kept = std::fs::read_to_string(state.join("rejects.ndjson")).expect("kept");
@@ -181,7 +183,7 @@ async fn a_stream_is_read_once_and_our_own_streams_are_not() {
     );
     let output = run();
     assert!(!words(&output).contains("sent 7"), "{}", words(&output));
-    assert_eq!(server.count("EVENTS").await, 700);
+    assert_eq!(count(&server, "EVENTS").await, 700);
     let output = once(&server, &state, "logs", &["native", "--subject", "events.default.app"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(words(&output).contains("it would feed itself"), "{}", words(&output));

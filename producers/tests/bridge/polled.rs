@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::service::{Fault, Service};
 use crate::stage::{
-    Running, command, events, free_port, get, once, printed, recorded, server_with_streams, wait,
-    wait_for_events, words,
+    Running, command, count, events, free_port, get, once, printed, recorded, server_with_streams, stored,
+    wait, wait_for_events, words,
 };
 
 fn items(path: &str, name: &str) -> Vec<Value> {
@@ -97,7 +97,7 @@ async fn every_recorded_item_is_an_event_once_and_a_second_round_sends_nothing()
     let forgetful = tempfile::tempdir().expect("a temporary directory");
     let output = once(&server, forgetful.path(), "iris", &["--from", &service.url()]);
     assert!(words(&output).contains("sent 0, duplicate 433"), "{}", words(&output));
-    assert_eq!(server.count("EVENTS").await, log.len());
+    assert_eq!(count(&server, "EVENTS").await, log.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,7 +130,7 @@ async fn a_service_that_misbehaves_loses_nothing_and_is_named() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(keys(&events(&server).await, "sentry").len(), 361);
-    assert_eq!(server.count("EVENTS").await, 361);
+    assert_eq!(count(&server, "EVENTS").await, 361);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,7 +142,7 @@ async fn an_anomaly_waits_for_its_metric_rather_than_go_without_its_host() {
     broken.list("/anomalies", "anomalies", items("packetwatch/anomalies.json", "anomalies"), Some(100));
     let output = once(&server, state.path(), "packetwatch", &["--from", &broken.url()]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    assert_eq!(server.count("EVENTS").await, 0);
+    assert_eq!(count(&server, "EVENTS").await, 0);
     let output = once(&server, state.path(), "packetwatch", &["--from", &service.url()]);
     assert!(words(&output).contains("read 6, sent 6"), "{}", words(&output));
     let since = service
@@ -193,7 +193,7 @@ async fn what_is_no_event_is_kept_with_its_reason_and_not_sent_again() {
     let output = once(&server, state.path(), "sentry", &["--from", &service.url()]);
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     assert!(words(&output).contains("sentry: read 2, sent 0, duplicate 0, rejected 2"), "{}", words(&output));
-    let letters = server.stream("DEADLETTER").await;
+    let letters = stored(&server, "DEADLETTER").await;
     assert_eq!(letters.len(), 2);
     assert_eq!(letters[0].subject.as_str(), "deadletter.default.sentry");
     assert_eq!(serde_json::from_slice::<Value>(&letters[0].payload).expect("as it came"), finding);

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, UdpSocket};
 use serde_json::{Value, json};
 
 use crate::server::Server;
-use crate::stage::{Running, command, events, free_port, post, server_with_streams, wait_for_events};
+use crate::stage::{
+    Running, command, count, events, free_port, post, server_with_streams, stored, wait_for_events,
+};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -77,7 +79,7 @@ async fn sentracore_accepts_what_it_documents_and_names_what_is_missing() {
     assert_eq!(log.len(), 3);
     // Severity low is the sensors' default; a time that was not given is not invented.
     assert_eq!((&log[0]["severity"], log[0].get("occurred_at")), (&json!("low"), None));
-    let letters = server.stream("DEADLETTER").await;
+    let letters = stored(&server, "DEADLETTER").await;
     assert_eq!(letters.len(), 6);
     assert!(letters.iter().any(|letter| letter.payload.as_slice() == b"{broken"));
 
@@ -96,7 +98,7 @@ async fn sentracore_accepts_what_it_documents_and_names_what_is_missing() {
     let (code, said) = running.stop();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("rejected 6") && said.contains("handed back"), "{said}");
-    assert_eq!(server.count("EVENTS").await, 4);
+    assert_eq!(count(&server, "EVENTS").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +164,7 @@ async fn streamtrace_keeps_the_bytes_as_they_came_and_every_event_points_to_them
         (202, &json!(1), &json!(HASH)),
         "{answer}"
     );
-    let evidence = server.stream("EVIDENCE").await;
+    let evidence = stored(&server, "EVIDENCE").await;
     assert_eq!(
         (evidence[0].subject.as_str(), evidence[0].payload.as_slice()),
         ("evidence.default.portal", SAMPLE.as_bytes())
@@ -215,7 +217,7 @@ async fn streamtrace_keeps_the_bytes_as_they_came_and_every_event_points_to_them
         assert_eq!(row.pointer(pointer), Some(&json!(value)), "{row}");
     }
     assert!(log.iter().all(|event| event["user"] != "bob"));
-    let letters = server.stream("DEADLETTER").await;
+    let letters = stored(&server, "DEADLETTER").await;
     assert!(letters.iter().any(|letter| String::from_utf8_lossy(&letter.payload).contains("\"row\":2")));
 
     let lines = b"<34>1 2026-04-09T12:00:00Z web01 sshd 123 - - Failed password\n<34>1 2026-04-09T12:00:00Z web01 sshd 123 - - Failed password\nbad\n";
@@ -342,7 +344,7 @@ async fn shieldais_five_services_become_one_schema_and_no_number_leaves_in_clear
     assert_eq!(entity(1, "phone")["value"], "+15552017788");
     assert_eq!(entity(2, "phone")["value"], "+15552017788");
     assert_eq!(entity(4, "ssn#")["role"], "last4:9999");
-    assert_eq!(server.stream("DEADLETTER").await.len(), 2);
+    assert_eq!(stored(&server, "DEADLETTER").await.len(), 2);
 
     // Nowhere: not in what the server stores, not in what the bridge keeps, not in what it said.
     let mut searched = 0;

@@ -7,6 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use futures_util::StreamExt;
 use serde_json::Value;
 use sightline_schemas::subject::{
     DEADLETTER_STREAM, DEADLETTER_SUBJECTS, EVENTS_STREAM, EVIDENCE_STREAM, EVIDENCE_SUBJECTS,
@@ -154,21 +156,57 @@ pub fn wait<T>(what: &str, mut ready: impl FnMut() -> Result<T, String>) -> T {
     }
 }
 
+/// A message of a stream.
+pub struct Stored {
+    pub subject: String,
+    pub payload: Vec<u8>,
+    pub headers: async_nats::HeaderMap,
+}
+
+/// How many messages a stream holds.
+pub async fn count(server: &Server, name: &str) -> usize {
+    let mut stream = server.jetstream().await.get_stream(name).await.expect("the stream is there");
+    let count = stream.info().await.expect("the server answers").state.messages;
+    usize::try_from(count).expect("few")
+}
+
+/// All messages of a stream.
+pub async fn stored(server: &Server, name: &str) -> Vec<Stored> {
+    let count = count(server, name).await;
+    let stream = server.jetstream().await.get_stream(name).await.expect("the stream is there");
+    let config = pull::Config { ack_policy: AckPolicy::None, ..Default::default() };
+    let consumer = stream.create_consumer(config).await.expect("a consumer");
+    let mut messages = Vec::with_capacity(count);
+    while messages.len() < count {
+        let left = (count - messages.len()).min(1_000);
+        let mut batch = consumer.fetch().max_messages(left).messages().await.expect("a batch");
+        while let Some(message) = batch.next().await {
+            let (message, _) = message.expect("a message").split();
+            messages.push(Stored {
+                subject: message.subject.to_string(),
+                payload: message.payload.to_vec(),
+                headers: message.headers.unwrap_or_default(),
+            });
+        }
+    }
+    messages
+}
+
 /// The events of the log.
 pub async fn events(server: &Server) -> Vec<Value> {
-    let log = server.log().await;
-    log.into_iter().map(|(_, body, _)| serde_json::from_slice(&body).expect("JSON")).collect()
+    let log = stored(server, EVENTS_STREAM).await;
+    log.iter().map(|message| serde_json::from_slice(&message.payload).expect("JSON")).collect()
 }
 
 /// The events of the log, as soon as there are so many.
-pub async fn wait_for_events(server: &Server, count: usize) -> Vec<Value> {
+pub async fn wait_for_events(server: &Server, expected: usize) -> Vec<Value> {
     let until = Instant::now() + LONG;
     loop {
-        let there = server.count(EVENTS_STREAM).await;
-        if there >= count {
+        let there = count(server, EVENTS_STREAM).await;
+        if there >= expected {
             return events(server).await;
         }
-        assert!(Instant::now() < until, "{there} of {count} events");
+        assert!(Instant::now() < until, "{there} of {expected} events");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::server::Server;
 use crate::service::Service;
-use crate::stage::{LONG, Running, once, recorded, words};
+use crate::stage::{LONG, Running, once, recorded, stored, words};
 
 const DOMAIN: &str = "dhl-tracking.secure-verify.com";
 const URL: &str = "https://dhl-tracking.secure-verify.com/package?id=US1234567890";
@@ -139,8 +139,7 @@ async fn four_services_over_http_become_one_incident_of_four_sources() {
 /// The newest version that has four sources, and how many incidents there are.
 async fn last_incident(server: &Server) -> (Value, usize) {
     loop {
-        let messages: Vec<Value> = server
-            .stream("INCIDENTS")
+        let messages: Vec<Value> = stored(server, "INCIDENTS")
             .await
             .iter()
             .map(|message| serde_json::from_slice(&message.payload).expect("JSON"))

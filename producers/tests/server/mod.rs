@@ -1,4 +1,5 @@
 //! A nats-server of our own: a free port of the loopback device, a temporary directory, gone with the test.
+#![expect(dead_code, reason = "shared by tests, each of which uses a part of it")]
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -6,12 +7,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, consumer::AckPolicy, consumer::pull};
 use futures_util::StreamExt;
 use sightline_schemas::subject::{EVENTS_STREAM, EVENTS_SUBJECTS};
 
 /// How long a server may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
+
+/// A message of the log.
+pub struct Stored {
+    pub subject: String,
+    pub content_type: Option<String>,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
 
 pub struct Server {
     child: Child,
@@ -64,53 +74,35 @@ impl Server {
         self.child = launch(self.port, self.store.path());
     }
 
-    /// All messages of the log: subject, body, header `Nats-Msg-Id`.
-    pub async fn log(&self) -> Vec<(String, Vec<u8>, Option<String>)> {
-        let with_id = |message: Stored| {
-            let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
-            (message.subject, message.payload, id)
-        };
-        self.stream(EVENTS_STREAM).await.into_iter().map(with_id).collect()
-    }
-
-    /// How many messages a stream holds.
-    pub async fn count(&self, name: &str) -> usize {
-        let mut stream = self.jetstream().await.get_stream(name).await.expect("the stream is there");
-        let count = stream.info().await.expect("the server answers").state.messages;
-        usize::try_from(count).expect("few")
-    }
-
-    /// All messages of a stream.
-    pub async fn stream(&self, name: &str) -> Vec<Stored> {
-        let count = self.count(name).await;
-        let stream = self.jetstream().await.get_stream(name).await.expect("the stream is there");
-        let config = jetstream::consumer::pull::Config {
-            ack_policy: jetstream::consumer::AckPolicy::None,
-            ..Default::default()
-        };
+    /// All messages of the log.
+    pub async fn messages(&self) -> Vec<Stored> {
+        let mut stream = self.jetstream().await.get_stream(EVENTS_STREAM).await.expect("the stream is there");
+        let last = stream.info().await.expect("the server answers").state.last_sequence;
+        let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
         let consumer = stream.create_consumer(config).await.expect("a consumer");
-        let mut messages = Vec::with_capacity(count);
-        while messages.len() < count {
-            let left = (count - messages.len()).min(1_000);
-            let mut batch = consumer.fetch().max_messages(left).messages().await.expect("a batch");
+        let mut log = Vec::new();
+        while (log.len() as u64) < last {
+            let mut batch = consumer.batch().max_messages(500).messages().await.expect("the server answers");
             while let Some(message) = batch.next().await {
-                let (message, _) = message.expect("a message").split();
-                messages.push(Stored {
+                let message = message.expect("a message").message;
+                let headers = message.headers.unwrap_or_default();
+                log.push(Stored {
                     subject: message.subject.to_string(),
-                    payload: message.payload.to_vec(),
-                    headers: message.headers.unwrap_or_default(),
+                    content_type: headers.get("Content-Type").map(ToString::to_string),
+                    headers,
+                    body: message.payload.to_vec(),
                 });
             }
         }
-        messages
+        log
     }
-}
 
-/// A message of a stream.
-pub struct Stored {
-    pub subject: String,
-    pub payload: Vec<u8>,
-    pub headers: async_nats::HeaderMap,
+    /// All messages of the log: subject, body, header `Nats-Msg-Id`.
+    pub async fn log(&self) -> Vec<(String, Vec<u8>, Option<String>)> {
+        let id = |headers: &HeaderMap| headers.get("Nats-Msg-Id").map(ToString::to_string);
+        let messages = self.messages().await.into_iter();
+        messages.map(|message| (message.subject, message.body, id(&message.headers))).collect()
+    }
 }
 
 impl Drop for Server {
