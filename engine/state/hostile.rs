@@ -1,43 +1,65 @@
-//! Checkpoint blocks from bytes of others, for the fuzzers: as they lie on disk, and behind a checksum that is right.
+//! Checkpoints from bytes of others, for the fuzzers: as they lie on disk, and behind a checksum that is right.
 
-use super::chunk::{self, Kind};
-use super::manifest::Manifest;
-use super::rolling::Chunks;
+use sightline_core::correlate::KeyState;
 
-/// Reads `data` as each kind of block: it may only be refused, or come back.
-pub fn blocks(data: &[u8]) {
-    for kind in [Kind::Chunk, Kind::Manifest, Kind::Rules] {
+use super::chunk::{self, Kind, Raw};
+use super::manifest::{ListedChunk, Manifest};
+use super::packed::{self, Words};
+use super::store::ChunkLine;
+
+/// Reads `data` as whatever a checkpoint holds: it may only be refused, or come back.
+pub fn read(data: &[u8]) {
+    for kind in [Kind::Chunk, Kind::Manifest, Kind::Text] {
         if let Ok((_, raw)) = chunk::unseal(kind, 0, data) {
-            assert!(chunk::seal(kind, 0, &raw).is_ok());
+            assert!(chunk::seal(kind, &raw).is_ok());
         }
     }
     // What a fuzzer cannot guess is the checksum: sealed by us, everything behind it is reached.
-    let Ok(sealed) = chunk::seal(Kind::Manifest, 0, data) else { return };
-    let Ok(manifest) = Manifest::unseal(&sealed.bytes) else { return };
-    assert!(manifest.seal().is_ok(), "a manifest that was read can be written");
-    let mut chunks = Chunks::with_room(manifest.next_chunk, &manifest.chunks);
-    for listed in &manifest.chunks {
-        if chunks.adopt(listed, data, &mut |_, _| Ok(())).is_err() {
-            return;
-        }
+    if let Ok(sealed) = chunk::seal(Kind::Manifest, data)
+        && let Ok(manifest) = Manifest::unseal(&sealed.bytes)
+    {
+        assert!(manifest.seal().is_ok(), "a manifest that was read can be written");
     }
-    assert_eq!(chunks.list().len(), manifest.chunks.len());
+    if let Ok(raw) = Raw::from_bytes(data.to_vec()) {
+        let entries = raw.iter().filter(|entry| entry.is_ok()).count();
+        assert_eq!(entries, raw.entries() as usize, "entries that were counted can be read");
+    }
+    let Some((length, rest)) = data.split_first_chunk::<2>() else { return };
+    let Some((words, state)) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))) else {
+        return;
+    };
+    if let Ok(words) = Words::from_bytes(words)
+        && let Ok(state) = packed::unpack(state, &words)
+    {
+        packed::pack_alone(&state);
+    }
 }
 
-/// What a fuzzer begins with: a manifest, a chunk, and both as they lie on disk.
+/// What is written of a state can be read again, and is the same.
+pub fn assert_comes_back(state: &KeyState) {
+    let (mut words, mut written) = (Words::default(), Vec::new());
+    packed::pack(state, &mut words, &mut written);
+    let read = packed::unpack(&written, &words).expect("a state that was written can be read");
+    assert_eq!(packed::pack_alone(&read), packed::pack_alone(state));
+}
+
+/// A state as [`read`] takes it: the length of its words, they, and it.
+pub fn sample(state: &KeyState) -> Vec<u8> {
+    let (mut words, mut written) = (Words::default(), Vec::new());
+    packed::pack(state, &mut words, &mut written);
+    let words = words.to_bytes();
+    let length = u16::try_from(words.len()).expect("few words");
+    [&length.to_le_bytes()[..], &words, &written].concat()
+}
+
+/// A manifest and a chunk, and both as they lie on disk.
 pub fn samples() -> Vec<Vec<u8>> {
-    let mut packer = chunk::Packer::default();
-    for (number, value) in [&b"one"[..], b"", b"three"].into_iter().enumerate() {
-        packer.push(super::StoredKey([u8::try_from(number).unwrap_or(0); 16]), value);
+    let mut raw = Raw::default();
+    for state in [&b"one"[..], b"", b"three"] {
+        raw.push(chunk::Entry { has_incidents: true, is_due: false, active: 1, hits: 2, state });
     }
-    let sealed = chunk::seal(Kind::Chunk, 0, packer.raw()).expect("in memory");
-    let listed = super::manifest::ListedChunk {
-        number: 0,
-        sum: sealed.sum,
-        entries: 3,
-        raw_bytes: u32::try_from(packer.raw().len()).unwrap_or(0),
-        current: vec![0b101],
-    };
+    let sealed = chunk::seal_chunk(0, &raw).expect("in memory");
+    let line = ChunkLine { number: 0, entries: raw.entries(), current: vec![0b101] };
     let manifest = Manifest {
         generation: 1,
         format: 1,
@@ -45,11 +67,12 @@ pub fn samples() -> Vec<Vec<u8>> {
         seq: 7,
         log_time: sightline_schemas::EventTime::from_micros(1),
         rules: [7; 32],
+        words: [8; 32],
         extra: [("ticks".to_owned(), vec![0, 200])].into(),
         next_chunk: 1,
-        chunks: vec![listed],
+        chunks: vec![ListedChunk { line, sum: sealed.sum }],
     };
     let written = manifest.seal().expect("in memory").bytes;
-    let (_, raw) = chunk::unseal(Kind::Manifest, 0, &written).expect("just sealed");
-    vec![packer.raw().to_vec(), sealed.bytes, raw, written]
+    let (_, unsealed) = chunk::unseal(Kind::Manifest, 0, &written).expect("just sealed");
+    vec![raw.bytes().to_vec(), sealed.bytes, unsealed, written]
 }
