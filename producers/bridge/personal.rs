@@ -1,6 +1,6 @@
 //! Personal identifiers: found, taken out of a record before anybody else sees it, and left as entities.
 //!
-//! A social security number leaves as a keyed hash and its last four digits, never in clear: not in an event, not in what is
+//! A social security number leaves as its pseudonym, a keyed hash with its last four digits, never in clear: not in an event, not in what is
 //! refused, not in a log line. Addresses of mail are written in lower case, telephone numbers as E.164.
 
 use std::path::Path;
@@ -9,9 +9,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use regex::{Captures, Regex};
 use serde_json::{Value, json};
-
-/// Least bytes of a key.
-const KEY_BYTES_MIN: usize = 32;
+use sightline_producers::pseudonyms::KeyError;
+use sightline_producers::{Hidden, Pseudonyms};
 
 /// What a social security number may look like. Groups: area, group, serial.
 static SSN: LazyLock<Regex> =
@@ -34,41 +33,24 @@ static PHONE: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Finds and hides personal identifiers.
 pub struct Personal {
-    key: [u8; 32],
+    pseudonyms: Pseudonyms,
     /// What a telephone number without a country code begins with.
     country_code: String,
 }
 
-impl std::fmt::Debug for Personal {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Personal { key: hidden }")
-    }
-}
-
 impl Personal {
-    /// With the bytes of a key, from which the hash's own is derived.
-    pub fn with_key(key: &[u8], country_code: &str) -> Self {
-        Personal {
-            key: blake3::derive_key("sightline personal identifiers v1", key),
-            country_code: country_code.trim_start_matches('+').to_owned(),
-        }
+    /// With what makes pseudonyms of numbers.
+    pub fn new(pseudonyms: Pseudonyms, country_code: &str) -> Self {
+        Personal { pseudonyms, country_code: country_code.trim_start_matches('+').to_owned() }
     }
 
-    /// With the key in a file.
+    /// With the key in a file: 64 hexadecimal digits, the same on every producer whose events are to be joined.
     ///
     /// # Errors
-    /// When it cannot be read or is too short to be secret.
-    pub fn open(path: &Path, country_code: &str) -> Result<Self, String> {
-        let key = std::fs::read(path)
-            .map_err(|error| format!("cannot read the key in {}: {error}", path.display()))?;
-        if key.len() < KEY_BYTES_MIN {
-            return Err(format!(
-                "the key in {} has {} bytes, and needs at least {KEY_BYTES_MIN}: `openssl rand -out FILE 32` makes one",
-                path.display(),
-                key.len()
-            ));
-        }
-        Ok(Self::with_key(&key, country_code))
+    /// When it cannot be read or holds no key.
+    pub fn open(path: &Path, country_code: &str) -> Result<Self, KeyError> {
+        Pseudonyms::with_key_file(path, Hidden::default())
+            .map(|pseudonyms| Self::new(pseudonyms, country_code))
     }
 
     /// Takes social security numbers out of a record and gives all identifiers in it as entities, each once.
@@ -90,13 +72,9 @@ impl Personal {
         Bytes::from(text)
     }
 
-    /// What stands in the place of a number.
+    /// What stands in the place of a number: `kh1:HASH:LAST4`.
     fn mark(&self, digits: &str) -> String {
-        format!("ssn#{}", self.hash(digits))
-    }
-
-    fn hash(&self, digits: &str) -> String {
-        blake3::keyed_hash(&self.key, digits.as_bytes()).to_hex()[..32].to_owned()
+        self.pseudonyms.of(digits)
     }
 
     /// Replaces what is a valid number; `first` is the group of its area.
@@ -174,10 +152,7 @@ impl Found<'_> {
             clean = self.personal.replace(&NINE_DIGITS, &clean, 1, &mut digits);
         }
         for number in digits {
-            self.entity(json!({
-                "type": "ssn#", "value": self.personal.hash(&number), "role": format!("last4:{}", &number[5..]),
-                "origin": path,
-            }));
+            self.entity(json!({ "type": "ssn#", "value": self.personal.mark(&number), "origin": path }));
             if !self.digits.contains(&number) {
                 self.digits.push(number);
             }
@@ -227,11 +202,11 @@ fn erase(value: &mut Value, digits: &str, mark: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn personal() -> Personal {
-        Personal::with_key(b"a key of a test, and of nothing else", "+1")
+    pub(crate) fn personal() -> Personal {
+        Personal::new(Pseudonyms::new([7; 32], Hidden::default()), "+1")
     }
 
     #[test]
@@ -246,7 +221,8 @@ mod tests {
         let of = |kind: &str| found.iter().filter(|entity| entity["type"] == kind).collect::<Vec<_>>();
         assert_eq!(of("email")[0]["value"], "bob@example.com");
         assert_eq!((of("phone").len(), &of("phone")[0]["value"]), (1, &json!("+15552017788")));
-        assert_eq!((of("ssn#").len(), &of("ssn#")[0]["role"]), (1, &json!("last4:9999")));
+        let number = of("ssn#")[0]["value"].as_str().expect("text");
+        assert!(of("ssn#").len() == 1 && number.starts_with("kh1:") && number.ends_with(":9999"), "{number}");
         assert!(!format!("{found:?}").contains("219"), "{found:?}");
     }
 
@@ -265,12 +241,12 @@ mod tests {
     fn what_cannot_be_read_is_blackened() {
         let black = personal().blacken(b"{broken 219-09-9999 and 219099999");
         let text = String::from_utf8_lossy(&black);
-        assert!(!text.contains("219") && text.contains("ssn#"), "{text}");
+        assert!(!text.contains("219") && text.contains("kh1:"), "{text}");
     }
 
     #[test]
     fn another_key_gives_another_hash() {
-        let other = Personal::with_key(b"another key of a test, as long as it", "+1");
-        assert_ne!(personal().hash("219099999"), other.hash("219099999"));
+        let other = Personal::new(Pseudonyms::new([8; 32], Hidden::default()), "+1");
+        assert_ne!(personal().mark("219099999"), other.mark("219099999"));
     }
 }

@@ -81,8 +81,8 @@ impl Press {
     pub fn new(tenant: &str, mapping: Mapping, personal: Option<Arc<Personal>>) -> Result<Self, String> {
         if mapping.personal && personal.is_none() {
             return Err(format!(
-                "mapping `{}` concerns personal identifiers, which leave hashed with a key: name a file of at least 32 \
-                 random bytes with --personal-key-file, such as `openssl rand -out FILE 32` makes",
+                "mapping `{}` concerns personal identifiers, which leave hashed with a key: name its file with \
+                 --personal-key-file; `openssl rand -hex 32` writes one",
                 mapping.name
             ));
         }
