@@ -1,7 +1,7 @@
 //! Personal identifiers: found, taken out of a record before anybody else sees it, and left as entities.
 //!
-//! A social security number leaves as its pseudonym, a keyed hash with its last four digits, never in clear: not in an event, not in what is
-//! refused, not in a log line. Addresses of mail are written in lower case, telephone numbers as E.164.
+//! A social security number leaves as its pseudonym, a keyed hash with its last four digits, never in clear: not in an
+//! event, not in what is refused, not in a log line. Addresses of mail are written in lower case, telephone numbers as E.164.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -12,16 +12,16 @@ use serde_json::{Value, json};
 use sightline_producers::pseudonyms::KeyError;
 use sightline_producers::{Hidden, Pseudonyms};
 
-/// What a social security number may look like. Groups: area, group, serial.
+/// What a social security number may look like: anything before it, area, group, serial. What stands next to it is looked
+/// at when it is found: `\b` would not see one behind a letter or an underscore.
 static SSN: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\b(\d{3})[- .](\d{2})[- .](\d{4})\b").expect("constant"));
+    LazyLock::new(|| Regex::new(r"()(\d{3})[- .](\d{2})[- .](\d{4})").expect("constant"));
 /// Nine digits where the word before says what they are.
 static NAMED_SSN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)\b((?:ssn|social security(?: number)?)\W{0,4})(\d{3})(\d{2})(\d{4})\b")
-        .expect("constant")
+    Regex::new(r"(?i)((?:ssn|social security(?: number)?)\W{0,4})(\d{3})(\d{2})(\d{4})").expect("constant")
 });
 static NINE_DIGITS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\b(\d{3})(\d{2})(\d{4})\b").expect("constant"));
+    LazyLock::new(|| Regex::new(r"()(\d{3})(\d{2})(\d{4})").expect("constant"));
 static EMAIL: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)\b[a-z0-9._%+-]+@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)+\b").expect("constant")
 });
@@ -67,8 +67,8 @@ impl Personal {
     /// Text that nobody could read as a record, without anything that could be a social security number.
     pub fn blacken(&self, bytes: &[u8]) -> Bytes {
         let text = String::from_utf8_lossy(bytes);
-        let text = self.replace(&SSN, &text, 1, &mut Vec::new());
-        let text = self.replace(&NINE_DIGITS, &text, 1, &mut Vec::new());
+        let text = self.replace(&SSN, any, &text, &mut Vec::new());
+        let text = self.replace(&NINE_DIGITS, any, &text, &mut Vec::new());
         Bytes::from(text)
     }
 
@@ -77,20 +77,22 @@ impl Personal {
         self.pseudonyms.of(digits)
     }
 
-    /// Replaces what is a valid number; `first` is the group of its area.
-    fn replace(&self, pattern: &Regex, text: &str, first: usize, digits: &mut Vec<String>) -> String {
+    /// Replaces what looks like a number, stands alone among digits, and is accepted for one.
+    fn replace(&self, pattern: &Regex, accepts: Accepts, text: &str, digits: &mut Vec<String>) -> String {
+        let is_digit =
+            |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_digit);
         let replaced = pattern.replace_all(text, |found: &Captures<'_>| {
-            let all = [&found[first], &found[first + 1], &found[first + 2]];
-            if !valid(all) {
+            let (Some(first), Some(last)) = (found.get(2), found.get(4)) else { return found[0].to_owned() };
+            let inside = is_digit(first.start().checked_sub(1)) || is_digit(Some(last.end()));
+            if inside || !accepts([&found[2], &found[3], &found[4]]) {
                 return found[0].to_owned();
             }
-            let number = all.concat();
-            let before = if first > 1 { found[1].to_owned() } else { String::new() };
-            let mark = self.mark(&number);
+            let number = [&found[2], &found[3], &found[4]].concat();
+            let replaced = format!("{}{}", &found[1], self.mark(&number));
             if !digits.contains(&number) {
                 digits.push(number);
             }
-            before + &mark
+            replaced
         });
         replaced.into_owned()
     }
@@ -109,6 +111,14 @@ impl Personal {
     }
 }
 
+/// Whether area, group and serial are taken for a number.
+type Accepts = fn([&str; 3]) -> bool;
+
+/// Where the place says what it is, or nobody can tell: taxpayers' numbers begin with 9 and are as personal.
+fn any(_: [&str; 3]) -> bool {
+    true
+}
+
 /// The rules of the Social Security Administration: no area 000, 666 or 9xx, no group 00, no serial 0000.
 fn valid([area, group, serial]: [&str; 3]) -> bool {
     area != "000" && area != "666" && !area.starts_with('9') && group != "00" && serial != "0000"
@@ -125,6 +135,13 @@ impl Found<'_> {
     fn walk(&mut self, value: &mut Value, path: &str) {
         match value {
             Value::Object(members) => {
+                let numbers: Vec<String> =
+                    members.keys().filter(|name| SSN.is_match(name)).cloned().collect();
+                for name in numbers {
+                    if let Some(inner) = members.remove(&name) {
+                        members.insert(self.text(&name, path), inner);
+                    }
+                }
                 for (name, inner) in members {
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                     self.walk(inner, &path);
@@ -146,10 +163,11 @@ impl Found<'_> {
     /// The text without social security numbers; all identifiers in it become entities.
     fn text(&mut self, text: &str, path: &str) -> String {
         let mut digits = Vec::new();
-        let mut clean = self.personal.replace(&SSN, text, 1, &mut digits);
-        clean = self.personal.replace(&NAMED_SSN, &clean, 2, &mut digits);
+        let accepts: Accepts = if names_ssn(path) { any } else { valid };
+        let mut clean = self.personal.replace(&SSN, accepts, text, &mut digits);
+        clean = self.personal.replace(&NAMED_SSN, any, &clean, &mut digits);
         if names_ssn(path) {
-            clean = self.personal.replace(&NINE_DIGITS, &clean, 1, &mut digits);
+            clean = self.personal.replace(&NINE_DIGITS, any, &clean, &mut digits);
         }
         for number in digits {
             self.entity(json!({ "type": "ssn#", "value": self.personal.mark(&number), "origin": path }));
@@ -212,7 +230,8 @@ pub(crate) mod tests {
     #[test]
     fn identifiers_become_entities_and_the_number_is_gone() {
         let mut record = json!({"text": "SSN 219-09-9999 of Bob@Example.com", "phone": "555-201-7788",
-            "from": "+1 (555) 201-7788", "copy": "x219099999y", "n": {"ssn": 219099999}});
+            "from": "+1 (555) 201-7788", "copy": "x219099999y", "n": {"ssn": 219099999}, "file": "ssn_219-09-9999.pdf",
+            "219-09-9999": true});
         let found = personal().take_out(&mut record);
         assert!(
             !record.to_string().contains("219099999") && !record.to_string().contains("219-09-9999"),
@@ -235,6 +254,14 @@ pub(crate) mod tests {
             personal().take_out(&mut record);
             assert_eq!(record["text"], text);
         }
+    }
+
+    #[test]
+    fn where_the_name_says_what_it_is_any_nine_digits_are_hidden() {
+        let mut record = json!({"ssn": "912-12-3456", "note": "ssn: 912123456"});
+        personal().take_out(&mut record);
+        let text = record.to_string();
+        assert!(!text.contains("912-12-3456") && !text.contains("912123456"), "{text}");
     }
 
     #[test]
