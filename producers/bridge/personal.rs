@@ -72,6 +72,11 @@ impl Personal {
         Bytes::from(text)
     }
 
+    /// The name of something whose plain hash would give it away.
+    pub fn name_of(&self, plain: &str) -> String {
+        self.pseudonyms.of(plain)
+    }
+
     /// What stands in the place of a number: `kh1:HASH:LAST4`.
     fn mark(&self, digits: &str) -> String {
         self.pseudonyms.of(digits)

@@ -178,7 +178,7 @@ pub fn item_of(press: &Press, record: &Value) -> Item {
         place: None,
         origin: Origin::default(),
     };
-    press.item(&input, record.clone(), None, now())
+    press.item(&input, input.bytes.clone(), record.clone(), None, now())
 }
 
 /// The key of an event is its own; what is none is known by its contents.
