@@ -4,8 +4,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::subject::{
-    CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE, HEADER_LOG, HEADER_POSITION,
-    HEADER_REPLAY, REPLAY_END,
+    CONTROL_RULES, CONTROL_TICK, HEADER_BLAKE3, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE, HEADER_LOG,
+    HEADER_POSITION, HEADER_REPLAY, REPLAY_END,
 };
 
 /// One kind of message on one kind of subject.
@@ -161,6 +161,24 @@ fn channels() -> Vec<Channel> {
                 payload: None,
                 headers: Vec::new(),
                 headers_schema: file("dead_letter_headers"),
+            },
+        },
+        Channel {
+            name: "evidence",
+            address: "evidence.{tenant}.{source}".to_owned(),
+            summary: "Raw evidence, as it came; events point to it. Stream EVIDENCE.",
+            action: Action::Neither,
+            message: Message {
+                name: "evidence",
+                title: "What a source sent, as it came",
+                content_type: "application/octet-stream",
+                payload: None,
+                headers: vec![
+                    (HEADER_CONTENT_TYPE, "The source's own, if it gave one."),
+                    (HEADER_BLAKE3, "The BLAKE3 of the bytes, in hexadecimal."),
+                    MSG_ID,
+                ],
+                headers_schema: None,
             },
         },
         Channel {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sightline_schemas::asyncapi::document;
 use sightline_schemas::subject::{
-    self, CONTROL_RULES, CONTROL_TICK, DEADLETTER_SUBJECTS, EVENTS_SUBJECTS, EventSubject,
+    self, CONTROL_RULES, CONTROL_TICK, DEADLETTER_SUBJECTS, EVENTS_SUBJECTS, EVIDENCE_SUBJECTS, EventSubject,
     INCIDENTS_SUBJECTS, REPLAY_END,
 };
 use sightline_schemas::{Severity, schema};
@@ -111,6 +111,7 @@ fn the_subjects_of_the_code_are_in_it() {
         subject::deadletter(&event),
         subject::incident("acme", Severity::High, "a rule"),
         subject::incident_command("acme"),
+        subject::evidence("acme", "edr"),
         subject::replay("acme", "edr"),
         CONTROL_RULES.to_owned(),
         CONTROL_TICK.to_owned(),
@@ -119,7 +120,12 @@ fn the_subjects_of_the_code_are_in_it() {
     for subject in subjects {
         assert!(addresses.iter().any(|address| fits(address, &subject)), "{subject}");
     }
-    for stream in EVENTS_SUBJECTS.iter().chain(&INCIDENTS_SUBJECTS).chain(&DEADLETTER_SUBJECTS) {
+    for stream in EVENTS_SUBJECTS
+        .iter()
+        .chain(&INCIDENTS_SUBJECTS)
+        .chain(&DEADLETTER_SUBJECTS)
+        .chain(&EVIDENCE_SUBJECTS)
+    {
         let prefix = stream.trim_end_matches('>');
         assert!(addresses.iter().any(|address| address.starts_with(prefix)), "{stream}");
     }
