@@ -2,11 +2,14 @@
 //!
 //! Read in this order: [`event`] is the one shape every source is brought to, [`edge`] brings it there, [`wire`] reads
 //! and writes the bytes, [`incident`] is what leaves, [`control`] and [`deadletter`] are the rest, [`subject`] says where
-//! each of them lives, and [`mod@schema`] says the same in JSON Schema.
+//! each of them lives, and [`mod@schema`] and
+//! [`asyncapi`] say the same in JSON Schema and AsyncAPI. [`cloudevents`] opens the envelopes that some events come in.
 //!
 //! For programs in other languages all of this is written down in `schemas/README.md`, with the bytes of every message in
 //! `schemas/golden/`.
 
+pub mod asyncapi;
+pub mod cloudevents;
 pub mod control;
 pub mod deadletter;
 pub mod edge;

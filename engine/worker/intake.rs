@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use sightline_schemas::cloudevents;
 use sightline_schemas::control::{IncidentCommand, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{Reason, Reject, to_event};
@@ -180,8 +181,9 @@ impl Intake {
             let reject = Reject::new(Reason::Undecodable, detail);
             return self.bury(message, whole, &reject, &message.body, source.as_ref(), report);
         }
-        let split = Form::of(message.content_type.as_deref())
-            .and_then(|form| wire::split(&message.body, form).map(|events| (form, events)));
+        let enveloped = cloudevents::is_enveloped(message.content_type.as_deref());
+        let form = if enveloped { Ok(Form::Json) } else { Form::of(message.content_type.as_deref()) };
+        let split = form.and_then(|form| wire::split(&message.body, form).map(|events| (form, events)));
         let (form, events) = match split {
             Ok(split) => split,
             Err(reject) => return self.bury(message, whole, &reject, &message.body, source.as_ref(), report),
@@ -189,6 +191,7 @@ impl Intake {
         for (index, raw) in events.into_iter().enumerate() {
             let position = Position::new(message.seq, index as u32);
             let taken = wire::decode(raw, form).and_then(|tree| {
+                let tree = if enveloped { cloudevents::open(tree)? } else { tree };
                 self.take_event(tree, raw, known.as_ref(), message, position, correlator, facts, report)
             });
             if let Err(reject) = taken {

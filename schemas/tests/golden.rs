@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use sightline_schemas::cloudevents;
 use sightline_schemas::control::{EngineSettings, IncidentCommand, RuleFile, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{self, Reason, Reject};
@@ -207,6 +208,38 @@ fn other_names_come_to_the_same_shape() {
         let event = read(&sent, Form::Json, &subject);
         golden(&format!("{name}.event.json"), &wire::encode(&event, Form::Json).expect("it can be written"));
         assert_eq!(event.id.to_string(), id, "{name}");
+    }
+}
+
+#[test]
+fn a_cloud_event_comes_to_the_same_shape_in_each_of_its_modes() {
+    let data = r#"{"hostname":"ws-07","userId":"jdoe","severity":"high","fields":{"till":3}}"#;
+    let attributes = [
+        ("specversion", "1.0"),
+        ("id", "7"),
+        ("source", "/shop/eu"),
+        ("type", "auth.login_failed"),
+        ("time", "2026-05-08T12:30:00Z"),
+    ];
+    let named: String = attributes.iter().map(|(name, value)| format!(r#""{name}":"{value}","#)).collect();
+    let structured = golden("cloudevent.json", format!(r#"{{{named}"data":{data}}}"#).as_bytes());
+    let batch = golden("cloudevents.json", &[b"[", &structured[..], b"]"].concat());
+    let headers = golden(
+        "cloudevent.headers",
+        attributes.iter().map(|(name, value)| format!("ce-{name}: {value}\n")).collect::<String>().as_bytes(),
+    );
+    let headers = String::from_utf8(headers).expect("headers are text");
+    let headers = headers.lines().map(|line| line.split_once(": ").expect("a header"));
+    let body = golden("cloudevent.body", data.as_bytes());
+    let binary = cloudevents::enveloped(headers, None, &body).expect("a CloudEvent");
+    let subject = from("shop");
+    let in_batch = wire::split(&batch, Form::Json).expect("a frame");
+    for raw in [&structured[..], in_batch[0], &binary] {
+        let tree = wire::decode(raw, Form::Json).and_then(cloudevents::open).expect("a CloudEvent");
+        let profiles = SourceProfiles::with(BTreeMap::new());
+        let event = edge::to_event(tree, raw, &subject, at(RECEIVED), &profiles).expect("it is an event");
+        assert_eq!(event.id, EventId::from_source_key("acme", "shop", "/shop/eu 7"));
+        golden("cloudevent.event.json", &wire::encode(&event, Form::Json).expect("it can be written"));
     }
 }
 

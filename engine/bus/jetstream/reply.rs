@@ -4,6 +4,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde::Deserialize;
 use sightline_schemas::EventTime;
+use sightline_schemas::cloudevents;
 use sightline_schemas::subject::{HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
 
 use crate::bus::LogMessage;
@@ -55,15 +56,23 @@ pub(super) fn log_message(
     payload: &Bytes,
 ) -> LogMessage {
     let header = |name: &'static str| Some(headers?.get(name)?.as_str().to_owned());
-    LogMessage {
-        seq,
-        subject: Some(subject.to_owned()),
-        content_type: header(HEADER_CONTENT_TYPE),
-        content_encoding: header(HEADER_CONTENT_ENCODING),
-        received_at: Some(received_at),
+    let content_type = header(HEADER_CONTENT_TYPE);
+    // Attributes of a CloudEvent may be headers: they go into its envelope, so that nobody behind asks for headers.
+    let content_encoding = header(HEADER_CONTENT_ENCODING);
+    let envelope = headers.filter(|_| content_encoding.is_none()).and_then(|headers| {
+        let named = headers.iter().filter_map(|(name, values)| {
+            let name: &str = name.as_ref();
+            Some((name, values.first()?.as_str()))
+        });
+        cloudevents::enveloped(named, content_type.as_deref(), payload)
+    });
+    let (content_type, body) = match envelope {
+        Some(envelope) => (Some(cloudevents::STRUCTURED.to_owned()), Bytes::from(envelope)),
         // The payload is a slice of the client's 64 KiB read buffer, which it would keep alive.
-        body: Bytes::copy_from_slice(payload),
-    }
+        None => (content_type, Bytes::copy_from_slice(payload)),
+    };
+    let subject = Some(subject.to_owned());
+    LogMessage { seq, subject, content_type, content_encoding, received_at: Some(received_at), body }
 }
 
 /// `text` as a header can hold it: on one line.
