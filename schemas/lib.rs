@@ -11,6 +11,7 @@ pub mod control;
 pub mod deadletter;
 pub mod edge;
 pub mod event;
+pub mod fields;
 pub mod id;
 pub mod incident;
 pub mod position;
@@ -23,6 +24,10 @@ pub mod time;
 pub mod value;
 pub mod wire;
 
+mod parts;
+mod scan;
+
+pub use fields::Fields;
 pub use event::{Class, Event, TimeSource};
 pub use id::{EventId, IncidentId};
 pub use incident::{Change, Incident, IncidentMessage, Resolution, Status};

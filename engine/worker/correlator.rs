@@ -103,9 +103,16 @@ impl Correlator {
         });
     }
 
-    /// The hits of an event under the rules in force.
-    pub fn detect(&mut self, event: &Event<'_>, tenant: &Arc<str>, position: Position, hits: &mut Vec<Hit>) {
-        event_hits(&self.rules, event, tenant, position, &mut self.memo, hits);
+    /// The hits of an event under the rules in force. `raw` is the event as it came: it is named only if it has any.
+    pub fn detect(
+        &mut self,
+        event: &mut Event<'_>,
+        raw: &[u8],
+        tenant: &Arc<str>,
+        position: Position,
+        hits: &mut Vec<Hit>,
+    ) {
+        event_hits(&self.rules, event, raw, tenant, position, &mut self.memo, hits);
     }
 
     /// The earliest log time at which something must be said.

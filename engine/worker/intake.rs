@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use sightline_schemas::control::{IncidentCommand, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
-use sightline_schemas::edge::{Reason, Reject, to_event};
+use sightline_schemas::edge::{Draft, Reason, Reject};
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, EventSubject, tenant_of_command};
 use sightline_schemas::wire::{self, Form};
-use sightline_schemas::{Event, EventTime, Position, TimeSource, Value};
+use sightline_schemas::{Event, EventTime, Position, TimeSource};
 
 use crate::bus::LogMessage;
 use crate::worker::correlator::{Correlator, Facts};
@@ -178,8 +178,8 @@ impl Intake {
         };
         for (index, raw) in events.into_iter().enumerate() {
             let position = Position::new(message.seq, index as u32);
-            let taken = wire::decode(raw, form).and_then(|tree| {
-                self.take_event(tree, raw, known.as_ref(), message, position, correlator, facts, report)
+            let taken = Draft::read(raw, form).and_then(|draft| {
+                self.take_event(draft, raw, known.as_ref(), message, position, correlator, facts, report)
             });
             if let Err(reject) = taken {
                 self.bury(message, position, &reject, raw, source.as_ref(), report);
@@ -190,7 +190,7 @@ impl Intake {
     #[expect(clippy::too_many_arguments, reason = "one event, its place, and where its facts go")]
     fn take_event(
         &mut self,
-        tree: Value<'_>,
+        draft: Draft<'_>,
         raw: &[u8],
         known: Option<&Known>,
         message: &LogMessage,
@@ -203,12 +203,12 @@ impl Intake {
         let known = match known {
             Some(known) => known,
             None => {
-                own = Known::new(subject_of(&tree)?);
+                own = Known::new(subject_of(&draft)?);
                 &own
             }
         };
         let rules = Arc::clone(correlator.rules());
-        let mut event = to_event(tree, raw, &known.subject, self.log_time, &rules.settings.sources)?;
+        let mut event = draft.into_event(&known.subject, self.log_time, &rules.settings.sources)?;
         if message.received_at.is_none() {
             self.follow_event_time(&mut event)?;
         }
@@ -216,7 +216,7 @@ impl Intake {
         tally.events += 1;
         tally.suspect += u64::from(event.time_source == TimeSource::Suspect);
         let before = facts.hits.len();
-        correlator.detect(&event, &known.tenant, position, &mut facts.hits);
+        correlator.detect(&mut event, raw, &known.tenant, position, &mut facts.hits);
         if facts.hits.len() > before {
             report.origins.push((position, Arc::clone(&known.source)));
         }
@@ -269,16 +269,15 @@ impl Intake {
 }
 
 /// An event of a file says itself whose it is and who reports it.
-fn subject_of(tree: &Value<'_>) -> Result<EventSubject, Reject> {
-    let text = |name| tree.get(name).and_then(Value::as_str).map(str::to_owned);
-    let source = text("source").filter(|source| !source.is_empty());
+fn subject_of(draft: &Draft<'_>) -> Result<EventSubject, Reject> {
+    let source = draft.source().filter(|source| !source.is_empty()).map(str::to_owned);
     let source = source.ok_or_else(|| {
         Reject::new(
             Reason::MissingField,
             "`source` is missing: in a file every event must say who reports it",
         )
     })?;
-    Ok(EventSubject { tenant: text("tenant").unwrap_or_else(|| DEFAULT_TENANT.to_owned()), source })
+    Ok(EventSubject { tenant: draft.tenant().unwrap_or(DEFAULT_TENANT).to_owned(), source })
 }
 
 /// Reads the rules that a message puts in force.

@@ -19,6 +19,7 @@ use sightline_schemas::incident::{
 use sightline_schemas::source::{SourceProfile, SourceProfiles};
 use sightline_schemas::subject::EventSubject;
 use sightline_schemas::wire::{self, Form};
+use sightline_schemas::fields::Fields;
 use sightline_schemas::{
     Change, Class, Event, EventId, EventTime, Incident, IncidentId, IncidentMessage, Position, Resolution,
     Severity, Status, Value, event::TimeSource,
@@ -57,6 +58,10 @@ fn map<const N: usize>(members: [(&'static str, Value<'static>); N]) -> Value<'s
     Value::Map(members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())
 }
 
+fn payload<'a, const N: usize>(members: [(&'static str, Value<'static>); N]) -> Fields<'a> {
+    members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value as Value<'a>)).collect()
+}
+
 fn str(text: &'static str) -> Value<'static> {
     Value::Str(Cow::Borrowed(text))
 }
@@ -64,7 +69,7 @@ fn str(text: &'static str) -> Value<'static> {
 const RECEIVED: &str = "2026-05-08T12:30:02Z";
 
 /// An event that has everything.
-fn event() -> Event<'static> {
+fn event<'a>() -> Event<'a> {
     Event {
         v: 1,
         id: EventId::from_source_key("acme", "edr", "7f3a/12"),
@@ -95,7 +100,7 @@ fn event() -> Event<'static> {
         title: text("A program from the internet was started"),
         description: text("In two lines:\nthis is the second \"one\"."),
         tags: vec![Cow::Borrowed("execution"), Cow::Borrowed("t1204")],
-        fields: map([
+        fields: payload([
             ("pid", Value::Int(4_711)),
             ("score", Value::Float(0.5)),
             ("signed", Value::Bool(false)),
@@ -109,7 +114,7 @@ fn event() -> Event<'static> {
     }
 }
 
-fn second() -> Event<'static> {
+fn second<'a>() -> Event<'a> {
     Event {
         v: 1,
         id: EventId::from_source_key("acme", "edr", "7f3a/13"),
@@ -119,7 +124,7 @@ fn second() -> Event<'static> {
         kind: Cow::Borrowed("process_end"),
         occurred_at: at("2026-05-08T12:30:01Z"),
         received_at: at(RECEIVED),
-        fields: map([]),
+        fields: Fields::default(),
         class: Class::Event,
         severity: Severity::Info,
         severity_raw: None,

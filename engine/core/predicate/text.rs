@@ -47,6 +47,21 @@ impl Texts {
         (self.place == Where::Whole && self.case == Case::Sensitive).then_some(&self.texts)
     }
 
+    /// Where in the value a text must stand.
+    pub fn place(&self) -> Where {
+        self.place
+    }
+
+    /// Whether upper and lower case differ. Where they do not, the texts are in lower case.
+    pub fn case(&self) -> Case {
+        self.case
+    }
+
+    /// The texts, one of which the value must hold.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
     /// Whether the value holds one of the texts.
     pub fn hold(&self, value: Scalar<'_>) -> bool {
         match (self.place, value) {
