@@ -72,10 +72,7 @@ impl<'a> Draft<'a> {
             Read::Scanned(parts) => parts,
             Read::Tree(Value::Map(members)) => Box::new(Parts::sort(members)?),
             Read::Tree(_) => {
-                return Err(Reject::new(
-                    Reason::Undecodable,
-                    "an event must be an object with named fields",
-                ));
+                return Err(Reject::new(Reason::Undecodable, "an event must be an object with named fields"));
             }
         };
         judge(*parts, subject, received_at, profiles)

@@ -27,8 +27,8 @@ pub mod wire;
 mod parts;
 mod scan;
 
-pub use fields::Fields;
 pub use event::{Class, Event, TimeSource};
+pub use fields::Fields;
 pub use id::{EventId, IncidentId};
 pub use incident::{Change, Incident, IncidentMessage, Resolution, Status};
 pub use position::Position;

@@ -78,7 +78,8 @@ impl EventTime {
 /// The spelling of nearly every event, `2026-05-08T12:00:00.123Z` since 1970, in a fraction of the time. `None` for every
 /// other spelling, and for what is no time.
 fn plain_utc(text: &[u8]) -> Option<i64> {
-    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1, rest @ ..] = text
+    let [y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1, rest @ ..] =
+        text
     else {
         return None;
     };

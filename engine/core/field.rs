@@ -156,7 +156,9 @@ impl Field {
             "source_event_id" => Place::SourceEventId,
             _ => match (beside(&segments[0]), &segments[1..]) {
                 (Some(beside), inner) if !inner.is_empty() => Place::Beside(beside, Path::of(&segments)),
-                _ if &*segments[0] == "fields" && segments.len() > 1 => Place::Fields(Path::of(&segments[1..])),
+                _ if &*segments[0] == "fields" && segments.len() > 1 => {
+                    Place::Fields(Path::of(&segments[1..]))
+                }
                 _ => Place::Fields(Path::of(&segments)),
             },
         };
@@ -194,7 +196,9 @@ impl Field {
         let found = match &self.place {
             Place::Beside(object, path) => {
                 let object = beside_of(event, *object);
-                object.and_then(|object| walk(object, &path.segments[1..])).or_else(|| path.inside(&event.fields))
+                object
+                    .and_then(|object| walk(object, &path.segments[1..]))
+                    .or_else(|| path.inside(&event.fields))
             }
             Place::Fields(path) => path.inside(&event.fields),
             // A name of the event itself that the source put into its payload.

@@ -178,9 +178,8 @@ impl Intake {
         };
         for (index, raw) in events.into_iter().enumerate() {
             let position = Position::new(message.seq, index as u32);
-            let taken = Draft::read(raw, form).and_then(|draft| {
-                self.take_event(draft, raw, known.as_ref(), message, position, correlator, facts, report)
-            });
+            let taken =
+                self.take_event(raw, form, known.as_ref(), message, position, correlator, facts, report);
             if let Err(reject) = taken {
                 self.bury(message, position, &reject, raw, source.as_ref(), report);
             }
@@ -190,8 +189,8 @@ impl Intake {
     #[expect(clippy::too_many_arguments, reason = "one event, its place, and where its facts go")]
     fn take_event(
         &mut self,
-        draft: Draft<'_>,
         raw: &[u8],
+        form: Form,
         known: Option<&Known>,
         message: &LogMessage,
         position: Position,
@@ -200,6 +199,7 @@ impl Intake {
         report: &mut Report,
     ) -> Result<(), Reject> {
         let own;
+        let draft = Draft::read(raw, form)?;
         let known = match known {
             Some(known) => known,
             None => {

@@ -41,9 +41,36 @@ fn agree(raw: &[u8]) {
 
 /// Names of the event itself, of other systems, and of nobody.
 const NAMES: [&str; 30] = [
-    "v", "id", "tenant", "source", "source_event_id", "sourceAlertId", "class", "kind", "category", "severity",
-    "occurred_at", "ts", "observed_at", "host_id", "hostname", "user", "device", "network", "entities", "title",
-    "tags", "fields", "properties", "received_at", "phishScore", "x", "", "a b", "ü", "\\u0061",
+    "v",
+    "id",
+    "tenant",
+    "source",
+    "source_event_id",
+    "sourceAlertId",
+    "class",
+    "kind",
+    "category",
+    "severity",
+    "occurred_at",
+    "ts",
+    "observed_at",
+    "host_id",
+    "hostname",
+    "user",
+    "device",
+    "network",
+    "entities",
+    "title",
+    "tags",
+    "fields",
+    "properties",
+    "received_at",
+    "phishScore",
+    "x",
+    "",
+    "a b",
+    "ü",
+    "\\u0061",
 ];
 
 fn scalar() -> impl Strategy<Value = String> {
@@ -62,14 +89,16 @@ fn scalar() -> impl Strategy<Value = String> {
         Just("\"2026-05-08T11:59:00.5Z\"".to_owned()),
         "[ -~]{0,12}".prop_map(|text| format!("{text:?}")),
         "\\PC{0,6}".prop_map(|text| serde_json::to_string(&text).expect("a text")),
-        r#"(\\["\\/bfnrt]|\\u00[0-9a-f]{2}|\\u[dD][0-9a-fA-F]{3}|[a-z]){0,20}"#.prop_map(|text| format!("\"{text}\"")),
+        r#"(\\["\\/bfnrt]|\\u00[0-9a-f]{2}|\\u[dD][0-9a-fA-F]{3}|[a-z]){0,20}"#
+            .prop_map(|text| format!("\"{text}\"")),
     ]
 }
 
 fn value() -> impl Strategy<Value = String> {
     scalar().prop_recursive(3, 24, 5, |inner| {
         prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(" ,"))),
+            proptest::collection::vec(inner.clone(), 0..4)
+                .prop_map(|items| format!("[{}]", items.join(" ,"))),
             object(inner),
         ]
     })
@@ -118,7 +147,9 @@ fn the_limits_are_the_same() {
         agree(format!("{{\"x\":[{}]}}", vec!["1"; values].join(",")).as_bytes());
         agree(format!("{{\"fields\":{{\"x\":[{}]}}}}", vec!["1"; values].join(",")).as_bytes());
     }
-    for number in ["-0", "0", "00", "01", "-", "1.", ".5", "9223372036854775807", "9223372036854775808", "1e400", "1e5"] {
+    for number in
+        ["-0", "0", "00", "01", "-", "1.", ".5", "9223372036854775807", "9223372036854775808", "1e400", "1e5"]
+    {
         agree(format!("{{\"x\":{number}}}").as_bytes());
     }
 }

@@ -13,13 +13,13 @@ use sightline_schemas::control::{EngineSettings, IncidentCommand, RuleFile, Rule
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{self, Reason, Reject};
 use sightline_schemas::event::Entity;
+use sightline_schemas::fields::Fields;
 use sightline_schemas::incident::{
     CoverageGap, Evidence, Named, RuleRef, Scope, ScopeType, SeverityBasis, StatusChange, StepExplain,
 };
 use sightline_schemas::source::{SourceProfile, SourceProfiles};
 use sightline_schemas::subject::EventSubject;
 use sightline_schemas::wire::{self, Form};
-use sightline_schemas::fields::Fields;
 use sightline_schemas::{
     Change, Class, Event, EventId, EventTime, Incident, IncidentId, IncidentMessage, Position, Resolution,
     Severity, Status, Value, event::TimeSource,

@@ -18,3 +18,6 @@ pub use route::{completion_hits, event_hits};
 pub use witness::StepCost;
 
 pub(crate) use route::index;
+
+#[cfg(test)]
+mod agreement_tests;

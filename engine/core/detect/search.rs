@@ -57,7 +57,10 @@ impl SearchBuilder {
         };
         let parts = (!texts.is_empty()).then(|| {
             let mut builder = AhoCorasick::builder();
-            let automaton = builder.match_kind(MatchKind::Standard).kind(Some(kind)).build(texts.iter().map(|text| text.as_bytes()));
+            let automaton = builder
+                .match_kind(MatchKind::Standard)
+                .kind(Some(kind))
+                .build(texts.iter().map(|text| text.as_bytes()));
             Parts { automaton: automaton.expect("rule files are far smaller than 4 GiB"), wanted }
         });
         Search { whole: self.whole, parts }

@@ -7,6 +7,7 @@ mod cidr;
 mod numeric;
 mod regular;
 mod text;
+mod told;
 
 pub use cidr::Networks;
 pub use numeric::{Bits, Ordering};
