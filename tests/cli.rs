@@ -3,55 +3,15 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::cli::{check, file, folder, run, sightline, told};
 use support::nats::NatsServer;
 
 const TRUTH: &str = "tests/data/demo_truth.json";
 const EVENTS: &str = "tests/data/demo.ndjson";
-
-fn sightline(arguments: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("sightline"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments).stdin(Stdio::null());
-    // Whoever runs the tests may have settings of their own.
-    for (variable, _) in std::env::vars_os() {
-        let text = variable.to_string_lossy();
-        if text.starts_with("NATS_") || text.starts_with("SIGHTLINE_") || text == "NO_COLOR" {
-            command.env_remove(&variable);
-        }
-    }
-    command
-}
-
-fn run(arguments: &[&str]) -> (i32, String, String) {
-    told(sightline(arguments).output().expect("it runs"))
-}
-
-fn told(output: Output) -> (i32, String, String) {
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
-}
-
-/// Runs it and expects this exit code, and these parts in what it says on stderr.
-fn check(arguments: &[&str], code: i32, words: &[&str]) {
-    let (ended, out, err) = run(arguments);
-    assert_eq!(ended, code, "{arguments:?}\n{out}\n{err}");
-    for part in words {
-        assert!(err.contains(part), "{arguments:?} does not say {part:?}:\n{err}");
-    }
-}
-
-fn file(dir: &Path, name: &str, text: &str) -> String {
-    let path = dir.join(name);
-    std::fs::write(&path, text).expect("written");
-    path.to_str().expect("UTF-8").to_owned()
-}
-
-fn folder() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("sightline-cli-").tempdir().expect("a temporary folder")
-}
 
 #[test]
 fn usage_errors_end_with_3_and_help_with_0() {

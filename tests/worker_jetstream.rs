@@ -13,6 +13,7 @@ use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
 use sightline::worker::inspect::Status;
 use sightline::worker::run::{Settings, Turn, Worker};
+use sightline_core::rule::case::is_case_file;
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use support::bus::Bus;
 
@@ -23,6 +24,7 @@ fn shipped_rules() -> RulesMessage {
         .expect("the rules folder")
         .map(|entry| entry.expect("a file").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .filter(|path| !is_case_file(&path.to_string_lossy()))
         .map(|path| RuleFile {
             name: path.display().to_string(),
             text: std::fs::read_to_string(&path).expect("a rule file"),

@@ -10,20 +10,26 @@ pub mod check;
 pub mod config;
 pub mod demo;
 pub mod exit;
+pub mod explain;
 pub mod incident;
 pub mod man;
+pub mod nats_keys;
 pub mod rules;
 pub mod run;
 pub mod settings;
 pub mod state;
 pub mod stream;
 pub mod tail;
+pub mod test;
 pub mod timeline;
+pub mod top;
 pub mod truth;
 
 mod bus;
 mod cell;
+mod cost;
 mod http;
+mod input;
 mod paint;
 
 use std::ffi::OsString;
@@ -53,16 +59,22 @@ enum Command {
     Run,
     /// Check rule files, and say everything that is wrong with them at once
     Check(check::Args),
+    /// Run the tests that stand in rules and beside them
+    Test(test::Args),
     /// Run event files through rules with the same engine, and no server
     Backtest(backtest::Args),
     /// Follow incidents on the bus
     Tail(tail::Args),
     /// Show what a running worker holds
     State(state::Args),
+    /// Show what a running worker is busy with: its costliest rules, again and again
+    Top(top::Args),
     /// Show settings, where they come from, and what is wrong with them
     Config(config::Args),
     /// Create the streams
     Stream(stream::Args),
+    /// Make an nkey for each role that the server's configuration names
+    NatsKeys(nats_keys::Args),
     /// Change incidents
     Incident(incident::Args),
     /// Replay two recorded intrusions through a real server, and compare what is found with what is known
@@ -95,11 +107,14 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Run => block_on(run::run(global)),
         Command::Check(args) => check::run(global, &args),
+        Command::Test(args) => block_on(test::run(global, &args)),
         Command::Backtest(args) => block_on(backtest::command(global, &args)),
         Command::Tail(args) => block_on(tail::run(global, &args)),
         Command::State(args) => block_on(state::run(global, &args)),
+        Command::Top(args) => block_on(top::run(global, &args)),
         Command::Config(args) => config::run(global, &args),
         Command::Stream(args) => block_on(stream::run(global, &args)),
+        Command::NatsKeys(args) => nats_keys::run(&args),
         Command::Incident(args) => block_on(incident::run(global, &args)),
         Command::Demo(args) => block_on(demo::run(global, &args)),
         Command::Completions(args) => man::completions(Cli::command(), &args),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use sightline_core::rule::case::is_case_file;
 use sightline_core::rule::check::Checked;
 use sightline_core::rule::{Diagnostic, Source, check};
 use sightline_schemas::control::{EngineSettings, RuleFile};
@@ -11,11 +12,25 @@ use crate::cli::exit::CliError;
 use crate::cli::paint::Paint;
 use crate::worker::machine::sources;
 
-/// Reads rule files: files as they are named, folders with all their `.yaml` and `.yml` files, hidden ones left out.
+/// Reads rule files: files as they are named, folders with all their `.yaml` and `.yml` files, hidden ones and files of
+/// tests left out.
 ///
 /// # Errors
 /// When a path cannot be read, or there is no rule file at all.
 pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
+    let mut files = read_with_cases(paths)?;
+    files.retain(|file| !is_case_file(&file.name));
+    if files.is_empty() {
+        bail!("only files of tests in {}, and no rule file", named(paths));
+    }
+    Ok(files)
+}
+
+/// The same, with files of tests.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with_cases(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
     let mut found = Vec::new();
     for path in paths {
         collect(path, &mut found)?;
@@ -23,8 +38,7 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
     found.sort();
     found.dedup();
     if found.is_empty() {
-        let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        bail!("no rule file (.yaml) in {}", paths.join(", "));
+        bail!("no rule file (.yaml) in {}", named(paths));
     }
     let read = |path: PathBuf| {
         let text =
@@ -32,6 +46,10 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
         Ok(RuleFile { name: path.display().to_string(), text })
     };
     found.into_iter().map(read).collect()
+}
+
+fn named(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {

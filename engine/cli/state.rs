@@ -32,15 +32,7 @@ enum Format {
 /// # Errors
 /// When it does not answer.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let authority = match &args.api {
-        Some(url) => authority(url).map_err(CliError::Usage)?,
-        None => match global.load()?.config.api.listen {
-            Some(listen) => listen.to_string(),
-            None => {
-                return Err(CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned()));
-            }
-        },
-    };
+    let authority = api(global, args.api.as_deref())?;
     let answer = http::get(&authority, "/state").await?;
     if answer.status != 200 {
         return Err(anyhow!("http://{authority}/state answers {}", answer.status).into());
@@ -58,6 +50,20 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Host and port of the API to ask: the one that is given, or the one that the settings name.
+///
+/// # Errors
+/// When neither names one.
+pub(super) fn api(global: &Global, given: Option<&str>) -> Result<String, CliError> {
+    match given {
+        Some(url) => authority(url).map_err(CliError::Usage),
+        None => match global.load()?.config.api.listen {
+            Some(listen) => Ok(listen.to_string()),
+            None => Err(CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned())),
+        },
+    }
 }
 
 fn authority(url: &str) -> Result<String, String> {
@@ -127,7 +133,7 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
         Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / *factor as f64),

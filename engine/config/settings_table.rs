@@ -53,7 +53,7 @@ pub const ENV_PREFIX: &str = "SIGHTLINE_";
 pub const ENV_OTHER: [&str; 3] = ["SIGHTLINE_DATA", "SIGHTLINE_CONFIG", "SIGHTLINE_LOG"];
 
 /// The variables that NATS's own tools read, and the setting that each one stands for.
-pub const ENV_NATS: [(&str, &str); 9] = [
+pub const ENV_NATS: [(&str, &str); 10] = [
     ("NATS_URL", "nats.url"),
     ("NATS_CREDS", "nats.creds_file"),
     ("NATS_NKEY", "nats.nkey_seed_file"),
@@ -63,6 +63,7 @@ pub const ENV_NATS: [(&str, &str); 9] = [
     ("NATS_CA", "nats.tls_ca"),
     ("NATS_CERT", "nats.tls_cert"),
     ("NATS_KEY", "nats.tls_key"),
+    ("NATS_INBOX_PREFIX", "nats.inbox_prefix"),
 ];
 
 const fn section(name: &'static str, comment: &'static str) -> Section {

@@ -5,10 +5,11 @@
 //!
 //! Read in this order: [`rule`] turns text into checked plans, [`detect`] asks which steps of which rules an event
 //! satisfies, [`hit`] is the narrow waist that carries the answer, [`correlate`] keeps what one key remembers of a rule
-//! and decides, [`pattern`] says when a rule is complete.
+//! and decides, [`pattern`] says when a rule is complete. [`explain`] tells people why something did not happen.
 
 pub mod correlate;
 pub mod detect;
+pub mod explain;
 pub mod field;
 pub mod hit;
 pub mod key;

@@ -40,6 +40,9 @@ pub const INCIDENTS_PER_KEY_MAX: usize = 64;
 pub const FORMER_IDS_MAX: usize = 64;
 /// Compiled size of one regular expression, in bytes: bounds the time to load a rule and the memory to hold it.
 pub const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Comparisons that a step may make for every event, whatever the event is, before people are warned; a regular expression
+/// counts ten. So many take about as long as reading the event does.
+pub const UNINDEXED_WORK_MAX: usize = 8;
 /// How deep `any`, `all` and `not` may nest in a rule.
 pub const CONDITION_DEPTH_MAX: usize = 16;
 /// Bytes of a rule's title: one line.
@@ -50,3 +53,7 @@ pub const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
 pub const TAGS_MAX: usize = 64;
 /// Rules of one group: the place in it is remembered in a byte.
 pub const GROUP_RULES_MAX: usize = 255;
+/// Messages of one test of a rule: more than any threshold takes.
+pub const CASE_EVENTS_MAX: usize = 200_000;
+/// Events that nearly satisfied a step and are kept while somebody asks why a rule is not complete: the nearest ones.
+pub const NEAR_MISSES_MAX: usize = 64;

@@ -10,7 +10,7 @@ use sightline_core::correlate::{Completion, Effect, Refusal, Verdict};
 use sightline_core::detect::{Memo, completion_hits, event_hits};
 use sightline_core::hit::Hit;
 use sightline_core::rule::RuleSet;
-use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
+use sightline_schemas::{Event, EventId, EventTime, IncidentMessage, Position};
 
 use crate::state::table::{StateKey, StateTable};
 use crate::worker::partition::{Brought, CommandAt, Order, Partition, Routed, stratum_of};
@@ -36,6 +36,8 @@ pub struct Followed {
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
     pub verdicts: Vec<(Position, sightline_core::hit::RuleIndex, Verdict)>,
+    /// Rules that other rules build on and that were complete, in order.
+    pub completions: Vec<Completion>,
     /// What became of each command: `None` where no incident has that id.
     pub commands: Vec<Option<Result<(), Refusal>>>,
 }
@@ -51,6 +53,12 @@ pub struct Census {
     pub units: std::collections::HashMap<String, (usize, usize)>,
 }
 
+/// Looks at every event as the engine sees it, in input order: for whoever explains.
+pub trait Observer: std::fmt::Debug + Send {
+    /// An event was decoded and is about to be detected.
+    fn event(&mut self, event: &Event<'_>, position: Position);
+}
+
 /// The rules in force, the live states, and the partitions that share them.
 #[derive(Debug)]
 pub struct Correlator {
@@ -58,13 +66,14 @@ pub struct Correlator {
     table: Arc<StateTable>,
     partitions: Vec<Partition>,
     memo: Memo,
+    observer: Option<Box<dyn Observer>>,
 }
 
 impl Correlator {
     /// Over these states, shared by so many partitions.
     pub fn new(rules: Arc<RuleSet>, table: Arc<StateTable>, partitions: usize) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
-        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default() };
+        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default(), observer: None };
         correlator.adopt_all();
         correlator
     }
@@ -103,7 +112,8 @@ impl Correlator {
         });
     }
 
-    /// The hits of an event under the rules in force. `raw` is the event as it came: it is named only if it has any.
+    /// The hits of an event under the rules in force. `raw` is the event as it came: it is named only if it has any, or
+    /// if somebody looks.
     pub fn detect(
         &mut self,
         event: &mut Event<'_>,
@@ -112,7 +122,16 @@ impl Correlator {
         position: Position,
         hits: &mut Vec<Hit>,
     ) {
+        if let Some(observer) = &mut self.observer {
+            event.id = EventId::of(event, raw);
+            observer.event(event, position);
+        }
         event_hits(&self.rules, event, raw, tenant, position, &mut self.memo, hits);
+    }
+
+    /// Lets somebody look at every event.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
     }
 
     /// The earliest log time at which something must be said.
@@ -192,6 +211,7 @@ impl Correlator {
                 for hit in derived {
                     waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((Some(order), hit));
                 }
+                followed.completions.push(completion);
             }
         }
         effects.sort_by_key(|(order, _)| *order);

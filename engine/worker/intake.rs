@@ -14,12 +14,16 @@ use sightline_schemas::{Event, EventTime, Position, TimeSource};
 use crate::bus::LogMessage;
 use crate::worker::correlator::{Correlator, Facts};
 use crate::worker::partition::CommandAt;
+use crate::worker::unpack::unpack;
 
 /// Most bytes that a compressed rules message may grow to: more than any rule collection has.
 const RULES_BYTES_MAX: u64 = 64 << 20;
 
 /// Where events of a file belong that name no tenant.
 const DEFAULT_TENANT: &str = "default";
+
+/// Room for unpacked messages that is kept from one to the next.
+const UNPACKED_KEPT_BYTES: usize = 4 << 20;
 
 /// What a message turned out to be, beside facts.
 #[derive(Debug)]
@@ -68,6 +72,9 @@ impl Report {
 pub struct Intake {
     log_time: EventTime,
     subjects: HashMap<String, Known>,
+    /// The subject of the message before: most messages come on few subjects.
+    latest: Option<(String, Known)>,
+    unpacked: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +97,7 @@ const SUBJECTS_KEPT_MAX: usize = 4_096;
 impl Intake {
     /// With log time as it was at the last message before.
     pub fn new(log_time: EventTime) -> Self {
-        Intake { log_time, subjects: HashMap::new() }
+        Intake { log_time, subjects: HashMap::new(), latest: None, unpacked: Vec::new() }
     }
 
     /// Log time at the last message.
@@ -165,25 +172,31 @@ impl Intake {
             },
         };
         let source = known.as_ref().map(|known| Arc::clone(&known.source));
-        if let Some(encoding) = &message.content_encoding {
-            let detail = format!("Content-Encoding {encoding:?}: events are taken uncompressed");
-            let reject = Reject::new(Reason::Undecodable, detail);
-            return self.bury(message, whole, &reject, &message.body, source.as_ref(), report);
-        }
-        let split = Form::of(message.content_type.as_deref())
-            .and_then(|form| wire::split(&message.body, form).map(|events| (form, events)));
-        let (form, events) = match split {
-            Ok(split) => split,
-            Err(reject) => return self.bury(message, whole, &reject, &message.body, source.as_ref(), report),
+        let mut room = std::mem::take(&mut self.unpacked);
+        let body = match &message.content_encoding {
+            None => Ok(&message.body[..]),
+            Some(encoding) => unpack(&message.body, encoding, &mut room).map(|()| &room[..]),
         };
-        for (index, raw) in events.into_iter().enumerate() {
-            let position = Position::new(message.seq, index as u32);
-            let taken =
-                self.take_event(raw, form, known.as_ref(), message, position, correlator, facts, report);
-            if let Err(reject) = taken {
-                self.bury(message, position, &reject, raw, source.as_ref(), report);
+        let split = body.and_then(|body| {
+            let form = Form::of(message.content_type.as_deref())?;
+            Ok((form, wire::split(body, form)?))
+        });
+        match split {
+            Ok((form, events)) => {
+                for (index, raw) in events.into_iter().enumerate() {
+                    let position = Position::new(message.seq, index as u32);
+                    let taken = self
+                        .take_event(raw, form, known.as_ref(), message, position, correlator, facts, report);
+                    if let Err(reject) = taken {
+                        self.bury(message, position, &reject, raw, source.as_ref(), report);
+                    }
+                }
             }
+            Err(reject) => self.bury(message, whole, &reject, &message.body, source.as_ref(), report),
         }
+        room.truncate(0);
+        room.shrink_to(UNPACKED_KEPT_BYTES);
+        self.unpacked = room;
     }
 
     #[expect(clippy::too_many_arguments, reason = "one event, its place, and where its facts go")]
@@ -241,13 +254,22 @@ impl Intake {
     }
 
     fn known(&mut self, subject: &str) -> Result<Known, Reject> {
-        if let Some(known) = self.subjects.get(subject) {
+        if let Some((latest, known)) = &self.latest
+            && latest == subject
+        {
             return Ok(known.clone());
         }
-        let known = Known::new(EventSubject::parse(subject)?);
-        if self.subjects.len() < SUBJECTS_KEPT_MAX {
-            self.subjects.insert(subject.to_owned(), known.clone());
-        }
+        let known = match self.subjects.get(subject) {
+            Some(known) => known.clone(),
+            None => {
+                let known = Known::new(EventSubject::parse(subject)?);
+                if self.subjects.len() < SUBJECTS_KEPT_MAX {
+                    self.subjects.insert(subject.to_owned(), known.clone());
+                }
+                known
+            }
+        };
+        self.latest = Some((subject.to_owned(), known.clone()));
         Ok(known)
     }
 

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sightline_core::correlate::{Refusal, Verdict};
+use sightline_core::correlate::{Completion, Refusal, Verdict};
 use sightline_core::rule::{Diagnostic, RuleSet, Source, check};
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
@@ -30,6 +30,8 @@ pub struct Applied {
     pub sources: HashMap<Arc<str>, SourceTally>,
     /// Counts by rule id.
     pub rules: HashMap<String, RuleTally>,
+    /// Rules that other rules build on and that were complete, in order: for whoever explains.
+    pub completions: Vec<Completion>,
     /// Commands carried out, and refused.
     pub commands: (u64, u64),
     /// Rule changes that took effect, and that were refused; the latter with what is wrong with them.
@@ -93,15 +95,28 @@ impl Machine {
         log_time: EventTime,
     ) -> Result<Self, String> {
         let rules = compile(&message).map_err(|(files, problems)| first_problem(&files, &problems))?;
-        Ok(Machine {
+        Ok(Machine::with_rules(log_id, Arc::new(rules), message, table, partitions, position, log_time))
+    }
+
+    /// The same with rules that are compiled already, such as one set for many runs.
+    pub fn with_rules(
+        log_id: &str,
+        rules: Arc<RuleSet>,
+        message: RulesMessage,
+        table: Arc<StateTable>,
+        partitions: usize,
+        position: u64,
+        log_time: EventTime,
+    ) -> Self {
+        Machine {
             log_id: log_id.to_owned(),
-            correlator: Correlator::new(Arc::new(rules), table, partitions),
+            correlator: Correlator::new(rules, table, partitions),
             intake: Intake::new(log_time),
             message,
             incident_places: Ordinals::default(),
             dead_places: Ordinals::default(),
             position,
-        })
+        }
     }
 
     /// The input log.
@@ -221,6 +236,7 @@ impl Machine {
                 }
             }
         }
+        applied.completions.extend(followed.completions);
         for (position, message) in followed.messages {
             let place = self.incident_places.next(position);
             let tally = applied.rules.entry(message.incident.rule.id.clone()).or_default();

@@ -22,7 +22,7 @@ const CRATES: [(&str, &str); 3] =
     [("sightline_schemas", "schemas"), ("sightline_core", "core"), ("sightline_producers", "producers")];
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("async_nats", &["engine/bus/jetstream/", "producers/publisher.rs", "producers/connect.rs"]),
     ("sled", &["engine/state/sled_store.rs"]),
     ("dashmap", &["engine/state/table.rs"]),
@@ -32,7 +32,7 @@ const HOMES: [(&str, &[&str]); 10] = [
         "humantime",
         &[
             "engine/config/",
-            "engine/core/rule/draft.rs",
+            "engine/core/rule/",
             "engine/cli/",
             "engine/bus/jetstream/streams.rs",
             "producers/replay/",
@@ -40,6 +40,8 @@ const HOMES: [(&str, &[&str]); 10] = [
         ],
     ),
     ("axum", &["engine/api/"]),
+    ("tokio_rustls", &["engine/api/", "engine/cli/http.rs"]),
+    ("nkeys", &["engine/cli/nats_keys.rs"]),
     ("comfy_table", &["engine/cli/"]),
     ("indicatif", &["producers/replay/", "engine/cli/"]),
     ("serde_saphyr", &["engine/core/rule/tree.rs", "engine/config/yaml.rs"]),

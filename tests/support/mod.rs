@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod bus;
+pub mod certificates;
+pub mod cli;
 pub mod histories;
 pub mod nats;
 pub mod oracle;
@@ -11,3 +13,4 @@ pub mod runs;
 pub mod scenario;
 pub mod scenario_check;
 pub mod script;
+pub mod site;

@@ -18,6 +18,8 @@ pub struct NatsServer {
     child: Child,
     port: u16,
     name: String,
+    /// What it is started with.
+    arguments: Vec<String>,
     /// Holds the configuration, the log and the store; deleted with it.
     dir: tempfile::TempDir,
 }
@@ -31,17 +33,31 @@ impl NatsServer {
     /// Starts a server with `config` (nats-server's own format) beside port, name and store directory. A JetStream block
     /// of its own must say `store_dir: "$STORE_DIR"`.
     pub fn start_with(config: &str) -> Self {
+        let dir = folder();
+        let store = dir.path().join("store").display().to_string();
+        let jetstream =
+            if config.contains("jetstream") { "" } else { "jetstream { store_dir: \"$STORE_DIR\" }\n" };
+        let text = format!("{jetstream}{config}\n").replace("$STORE_DIR", &store);
+        std::fs::write(dir.path().join("nats.conf"), text).expect("configuration written");
+        Self::start_in(dir, "nats.conf", &[])
+    }
+
+    /// Starts a server with the configuration `config` in `dir`, a folder as [`folder`] makes it. Address, name and the
+    /// `more` arguments come from here, and all else from the file.
+    pub fn start_in(dir: tempfile::TempDir, config: &str, more: &[String]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let dir =
-            tempfile::Builder::new().prefix("sightline-nats-").tempdir().expect("a temporary directory");
         let name = format!("test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         // A free port may be taken by somebody else before the server has it; then the next one is tried.
         for _ in 0..20 {
             let port = free_port();
-            write_config(dir.path(), port, &name, config);
-            let mut child = spawn(dir.path());
+            let mut arguments = vec!["-c".to_owned(), dir.path().join(config).display().to_string()];
+            for (flag, value) in [("-a", "127.0.0.1"), ("-p", &port.to_string()), ("-n", &name)] {
+                arguments.extend([flag.to_owned(), value.to_owned()]);
+            }
+            arguments.extend_from_slice(more);
+            let mut child = spawn(dir.path(), &arguments);
             if ready(&mut child, port, &name) {
-                return NatsServer { child, port, name, dir };
+                return NatsServer { child, port, name, arguments, dir };
             }
             stop(&mut child);
         }
@@ -59,6 +75,16 @@ impl NatsServer {
     /// The server's process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The folder of its configuration.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// Where the server keeps its streams.
@@ -79,7 +105,7 @@ impl NatsServer {
 
     /// Starts a killed server again, on the same port and store.
     pub fn revive(&mut self) {
-        self.child = spawn(self.dir.path());
+        self.child = spawn(self.dir.path(), &self.arguments);
         assert!(
             ready(&mut self.child, self.port, &self.name),
             "nats-server does not come back on port {}",
@@ -111,24 +137,21 @@ pub fn binary() -> &'static Path {
     })
 }
 
-fn free_port() -> u16 {
+/// A folder for a server.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("sightline-nats-").tempdir().expect("a temporary directory")
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("bound").port()
 }
 
-fn write_config(dir: &Path, port: u16, name: &str, config: &str) {
-    let store = dir.join("store").display().to_string();
-    let jetstream =
-        if config.contains("jetstream") { "" } else { "jetstream { store_dir: \"$STORE_DIR\" }\n" };
-    let text = format!("listen: \"127.0.0.1:{port}\"\nserver_name: {name}\n{jetstream}{config}\n");
-    std::fs::write(dir.join("nats.conf"), text.replace("$STORE_DIR", &store)).expect("configuration written");
-}
-
-fn spawn(dir: &Path) -> Child {
+fn spawn(dir: &Path, arguments: &[String]) -> Child {
     let log = File::options().create(true).append(true).open(dir.join("log")).expect("a log file");
     Command::new(binary())
-        .arg("-c")
-        .arg(dir.join("nats.conf"))
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log file"))
         .stderr(log)

@@ -244,6 +244,7 @@ pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<
             | ConnectErrorKind::Tls
             | ConnectErrorKind::Authentication
             | ConnectErrorKind::AuthorizationViolation => return Err(BusError::Stop(what)),
+            _ if is_tls(&error) => return Err(BusError::Stop(what)),
             _ if first == FirstConnect::OrFail => {
                 return Err(BusError::Retry { what: "connect", why: what });
             }
@@ -252,6 +253,14 @@ pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(FIRST_CONNECT_DELAY_MAX);
     }
+}
+
+/// One side does not trust the other's certificate. The client calls that an IO error, like a cable that is not there, but
+/// no waiting mends it.
+fn is_tls(error: &async_nats::ConnectError) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    // What the TLS library's own errors become.
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::InvalidData)
 }
 
 fn addresses(settings: &ConnectSettings) -> Result<Vec<ServerAddr>, BusError> {

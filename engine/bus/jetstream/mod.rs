@@ -8,7 +8,7 @@
 //! What an account needs: to read, `$JS.API.STREAM.INFO.<s>`, `$JS.API.STREAM.MSG.GET.<s>`,
 //! `$JS.API.CONSUMER.CREATE.<s>.>` and `$JS.API.CONSUMER.MSG.NEXT.<s>.>`; to write, `$JS.API.STREAM.INFO.<s>`,
 //! `$JS.API.STREAM.MSG.GET.<s>` and the stream's own subjects; in both cases to subscribe to its inbox prefix. Creating
-//! and changing streams is for [`streams::setup`] alone.
+//! and changing streams is for [`streams::setup`] alone. `deploy/nats-nkey.conf` says it in the server's words.
 
 pub mod connect;
 pub mod event_log;

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use sightline_schemas::{Change, IncidentMessage};
 
+use super::compared::{self, Compared};
 use super::{Backtest, Listener, Summary, follow};
 use crate::bus::Output;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::paint::Paint;
+use crate::cli::input::Input;
+use crate::cli::paint::{Colors, Paint};
 use crate::cli::settings::Global;
 use crate::cli::truth::{self, Truth};
 use crate::cli::{cell, rules, timeline};
@@ -22,17 +24,27 @@ const DEAD_LETTERS_TOLD: u64 = 20;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Event files (NDJSON, also as gzip or zstd), `-` for standard input
-    #[arg(value_name = "EVENTS")]
+    #[arg(value_name = "EVENTS", required_unless_present_any = ["events", "from_stream"])]
     files: Vec<String>,
     /// As EVENTS
-    #[arg(long, value_name = "FILE", conflicts_with = "files", required_unless_present = "files")]
+    #[arg(long, value_name = "FILE", conflicts_with = "files")]
     events: Vec<String>,
+    /// Instead of files: what the server keeps of the input log, which is only read. Rules in it are left out
+    #[arg(long)]
+    from_stream: bool,
     /// A rule file, or a folder of them; may be given more than once, and is `rules.paths` of the settings if it is not
     #[arg(long, value_name = "PATH")]
     rules: Vec<PathBuf>,
-    /// ndjson: every incident message; text: incidents for people, as they open
-    #[arg(long, value_name = "FORMAT", default_value = "ndjson")]
-    format: Format,
+    /// Two files or folders of rules: what the second finds that the first does not, and the other way round
+    #[arg(long, value_names = ["OLD", "NEW"], num_args = 2, conflicts_with_all = ["rules", "truth", "strict"])]
+    compare: Option<Vec<PathBuf>>,
+    /// With --compare: end with 1 where anything is gained, lost or changed
+    #[arg(long, requires = "compare")]
+    fail_on_change: bool,
+    /// ndjson: every incident message (of a comparison, one object); text: incidents for people, as they open. A
+    /// comparison is text unless this says otherwise
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     /// End with 1 where a line is no event
     #[arg(long)]
     strict: bool,
@@ -54,9 +66,16 @@ enum Format {
 pub async fn command(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let config = global.load_for_person()?.config;
     let colors = global.colors();
+    let files: Vec<String> = args.files.iter().chain(&args.events).cloned().collect();
+    let events = Input::of(&files, args.from_stream, &config)?;
+    if let Some([old, new]) = args.compare.as_deref() {
+        let (old, new, settings) = (old.clone(), new.clone(), &config.engine.settings());
+        let what = Compared { old, new, events: &events, settings, batch: config.worker.batch_messages };
+        return compare(what, args, colors).await;
+    }
     let backtest = Backtest {
         rules: if args.rules.is_empty() { config.rules.paths.clone() } else { args.rules.clone() },
-        events: args.files.iter().chain(&args.events).cloned().collect(),
+        events,
         settings: config.engine.settings(),
         partitions: config.worker.partitions,
         batch: config.worker.batch_messages,
@@ -65,7 +84,7 @@ pub async fn command(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let truth = args.truth.as_deref().map(Truth::read).transpose()?;
     let mut printer = Printer {
         out: BufWriter::new(std::io::stdout()),
-        format: args.format,
+        format: args.format.unwrap_or(Format::Ndjson),
         paint: colors.stdout,
         dead_letters: 0,
         kept: truth.is_some().then(Vec::new),
@@ -82,6 +101,17 @@ pub async fn command(global: &Global, args: &Args) -> Result<Exit, CliError> {
         wrong |= !report.agrees();
     }
     Ok(if wrong { Exit::FoundWrong } else { Exit::Done })
+}
+
+async fn compare(what: Compared<'_>, args: &Args, colors: Colors) -> Result<Exit, CliError> {
+    let (comparison, changes) = compared::run(what, colors).await?;
+    let mut out = BufWriter::new(std::io::stdout());
+    match args.format.unwrap_or(Format::Text) {
+        Format::Ndjson => writeln!(out, "{}", compared::json(&comparison, &changes))?,
+        Format::Text => compared::tell(&comparison, &changes, &mut out, colors.stdout)?,
+    }
+    out.flush()?;
+    Ok(if args.fail_on_change && comparison.differs() { Exit::FoundWrong } else { Exit::Done })
 }
 
 struct Printer {

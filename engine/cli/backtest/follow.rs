@@ -1,26 +1,28 @@
-//! Events from files through the state machine, incidents to whoever listens.
+//! Events of the past through the state machine, incidents to whoever listens.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sightline_schemas::EventTime;
 use sightline_schemas::control::{EngineSettings, RulesMessage};
+use sightline_schemas::subject::{CONTROL_TICK, HEADER_DETAIL};
 
-use crate::bus::file::{self, FileEvents};
 use crate::bus::{LogMessage, Output};
+use crate::cli::input::Input;
 use crate::cli::rules;
 use crate::state::table::StateTable;
-use crate::worker::machine::{Applied, Machine};
+use crate::worker::machine::{Applied, Machine, RuleTally};
+
+/// Most deadlines that are waited for at the end: rules that build on each other's deadlines come to rest far sooner.
+const DEADLINES_MAX: usize = 100_000;
 
 /// What a backtest is given.
 #[derive(Debug)]
 pub struct Backtest {
     /// Rule files and folders.
     pub rules: Vec<PathBuf>,
-    /// Event files, `-` for standard input.
-    pub events: Vec<String>,
+    /// The events.
+    pub events: Input,
     /// The settings that can change a result.
     pub settings: EngineSettings,
     /// Shares of the keys.
@@ -32,7 +34,7 @@ pub struct Backtest {
 /// What a backtest counted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Lines read.
+    /// Lines or messages read.
     pub lines: u64,
     /// Events decoded.
     pub events: u64,
@@ -57,15 +59,14 @@ impl Summary {
         }
         self.dead_letters += applied.dead_letters.len() as u64;
         self.messages += applied.incidents.len() as u64;
-        let opened = |tally: &crate::worker::machine::RuleTally| {
-            tally.changes.get(&sightline_schemas::Change::Opened).copied().unwrap_or(0)
-        };
+        let opened =
+            |tally: &RuleTally| tally.changes.get(&sightline_schemas::Change::Opened).copied().unwrap_or(0);
         self.opened += applied.rules.values().map(opened).sum::<u64>();
     }
 }
 
 /// Takes what a backtest says.
-pub trait Listener {
+pub trait Listener: Send {
     /// An incident message, in order.
     ///
     /// # Errors
@@ -79,83 +80,75 @@ pub trait Listener {
     fn dead_letter(&mut self, line: u64, why: &str) -> anyhow::Result<()>;
 }
 
-/// Writes one incident message a line to the first, and words to the second.
-struct Lines<'w>(&'w mut (dyn Write + Send), &'w mut (dyn Write + Send));
-
-impl Listener for Lines<'_> {
-    fn incident(&mut self, output: &Output) -> anyhow::Result<()> {
-        self.0.write_all(&output.body)?;
-        Ok(self.0.write_all(b"\n")?)
-    }
-
-    fn dead_letter(&mut self, line: u64, why: &str) -> anyhow::Result<()> {
-        Ok(writeln!(self.1, "line {line}: not taken: {why}")?)
-    }
+/// One set of rules on its way through events.
+pub(super) struct Running {
+    machine: Machine,
+    last_seq: u64,
 }
 
-/// Runs the events through the rules, writing one incident message a line to `out` and words to `words`.
-///
-/// # Errors
-/// As [`follow`], and when `out` is closed.
-pub async fn run(
-    backtest: &Backtest,
-    out: &mut (dyn Write + Send),
-    words: &mut (dyn Write + Send),
-) -> anyhow::Result<Summary> {
-    let summary = follow(backtest, &mut Lines(out, words)).await?;
-    out.flush()?;
-    Ok(summary)
+impl Running {
+    /// At the beginning, with the rules of these files and folders.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the rules cannot be used.
+    pub(super) fn begin(
+        rules: &[PathBuf],
+        settings: &EngineSettings,
+        partitions: usize,
+    ) -> anyhow::Result<Self> {
+        let message = RulesMessage { files: rules::read(rules)?, settings: settings.clone() };
+        let table = Arc::new(StateTable::default());
+        let machine = Machine::new("file", message, table, partitions, 0, EventTime::MIN);
+        Ok(Running { machine: machine.map_err(anyhow::Error::msg)?, last_seq: 0 })
+    }
+
+    /// Takes in messages.
+    pub(super) fn take(&mut self, messages: &[LogMessage]) -> Applied {
+        self.last_seq = messages.last().map_or(self.last_seq, |last| last.seq);
+        self.machine.apply(messages)
+    }
+
+    /// Time goes on by the next deadline; `None` where there is no more: nothing more will come.
+    pub(super) fn next_deadline(&mut self) -> Option<Applied> {
+        let due = self.machine.next_due()?;
+        self.last_seq += 1;
+        let tick = LogMessage {
+            seq: self.last_seq,
+            subject: Some(CONTROL_TICK.to_owned()),
+            content_type: None,
+            content_encoding: None,
+            received_at: Some(due),
+            body: bytes::Bytes::new(),
+        };
+        Some(self.machine.apply(&[tick]))
+    }
+
+    /// What is due after the last event, deadline by deadline.
+    pub(super) fn end(&mut self, take: &mut dyn FnMut(&Applied) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        for _ in 0..DEADLINES_MAX {
+            match self.next_deadline() {
+                Some(applied) => take(&applied)?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Runs the events through the rules, and tells `listener` what follows.
 ///
 /// # Errors
-/// When a file cannot be read, the rules cannot be used, or nobody listens.
+/// When a file or the server cannot be read, the rules cannot be used, or nobody listens.
 pub async fn follow(backtest: &Backtest, listener: &mut dyn Listener) -> anyhow::Result<Summary> {
-    let files = rules::read(&backtest.rules)?;
-    let message = RulesMessage { files, settings: backtest.settings.clone() };
+    let mut running = Running::begin(&backtest.rules, &backtest.settings, backtest.partitions)?;
     let mut summary = Summary::default();
-    let table = Arc::new(StateTable::default());
-    let mut machine = Machine::new("file", message, table, backtest.partitions, 0, EventTime::MIN)
-        .map_err(anyhow::Error::msg)?;
-    let mut seq = 0;
-    for path in &backtest.events {
-        let reader = file::open(path)
-            .map_err(|error| anyhow::Error::new(error).context(format!("cannot read events from {path}")))?;
-        let mut events = FileEvents::new(path, reader);
-        loop {
-            let mut batch =
-                crate::bus::EventLog::next_batch(&mut events, backtest.batch, Duration::ZERO).await?;
-            if batch.is_empty() {
-                break;
-            }
-            // Several files are one log.
-            for message in &mut batch {
-                seq += 1;
-                message.seq = seq;
-            }
-            summary.lines += batch.len() as u64;
-            tell(&machine.apply(&batch), &mut summary, listener)?;
-        }
-    }
-    // Whatever was held back is due by now: nothing more will come.
-    if let Some(tick) = last_tick(&machine, seq + 1) {
-        tell(&machine.apply(&[tick]), &mut summary, listener)?;
-    }
+    let mut take = |messages: &[LogMessage]| {
+        summary.lines += messages.len() as u64;
+        tell(&running.take(messages), &mut summary, listener)
+    };
+    backtest.events.read(backtest.batch, &mut take).await?;
+    running.end(&mut |applied| tell(applied, &mut summary, listener))?;
     Ok(summary)
-}
-
-fn last_tick(machine: &Machine, seq: u64) -> Option<LogMessage> {
-    let coalesce = machine.rules().settings.coalesce_micros;
-    machine.next_due()?;
-    Some(LogMessage {
-        seq,
-        subject: Some(sightline_schemas::subject::CONTROL_TICK.to_owned()),
-        content_type: None,
-        content_encoding: None,
-        received_at: Some(machine.log_time().plus(coalesce)),
-        body: bytes::Bytes::new(),
-    })
 }
 
 fn tell(applied: &Applied, summary: &mut Summary, listener: &mut dyn Listener) -> anyhow::Result<()> {
@@ -164,8 +157,7 @@ fn tell(applied: &Applied, summary: &mut Summary, listener: &mut dyn Listener) -
         listener.incident(output)?;
     }
     for letter in &applied.dead_letters {
-        let detail =
-            letter.headers.iter().find(|(name, _)| *name == sightline_schemas::subject::HEADER_DETAIL);
+        let detail = letter.headers.iter().find(|(name, _)| *name == HEADER_DETAIL);
         listener.dead_letter(letter.place.position.seq, detail.map_or("", |(_, detail)| detail))?;
     }
     Ok(())

@@ -13,6 +13,9 @@ use crate::predicate::{Condition, Predicate, Test};
 /// A step of a rule.
 pub type StepRef = (RuleIndex, u8);
 
+/// Fields that no event is without.
+const EVERY_EVENT_HAS: [&str; 4] = ["source", "kind", "class", "severity"];
+
 /// Finds the steps that an event satisfies.
 #[derive(Debug, Default)]
 pub struct Detector {
@@ -213,6 +216,8 @@ impl Building {
     fn sign(&mut self, predicate: &Predicate) -> Option<Sign> {
         match answered(&predicate.test) {
             Answered::Wholly => Some(Sign::Holds(self.predicate(predicate))),
+            // Every event has these: that they are there is no sign of anything.
+            Answered::ByPresence if EVERY_EVENT_HAS.contains(&predicate.field.name()) => None,
             Answered::ByPresence => Some(Sign::Present(self.field(&predicate.field))),
             Answered::Never => None,
         }
@@ -265,7 +270,10 @@ impl Building {
 
     fn told(&self, sign: Sign) -> String {
         match sign {
-            Sign::Holds(number) => self.detector.predicates[number as usize].predicate.to_string(),
+            Sign::Holds(number) => {
+                let predicate = &self.detector.predicates[number as usize].predicate;
+                format!("{} {}", predicate.field.name(), predicate.expectation())
+            }
             Sign::Present(field) => format!("{} is there", self.detector.fields[field as usize].field.name()),
         }
     }

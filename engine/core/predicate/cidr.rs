@@ -34,4 +34,9 @@ impl Networks {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
+
+    /// For people: `an address in 10.0.0.0/8`.
+    pub fn expectation(&self) -> String {
+        format!("an address in {}", crate::predicate::alternatives(self.0.iter().map(IpNet::to_string)))
+    }
 }

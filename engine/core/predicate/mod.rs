@@ -7,7 +7,6 @@ mod cidr;
 mod numeric;
 mod regular;
 mod text;
-mod told;
 
 pub use cidr::Networks;
 pub use numeric::{Bits, Ordering};
@@ -57,6 +56,34 @@ impl Predicate {
                 .any(event, |value| value.number().is_some_and(|number| ordering.holds(number, *than))),
             Test::Exists => self.field.exists(event),
         }
+    }
+}
+
+impl Predicate {
+    /// What it asks of its field, for people: `is "failure"`.
+    pub fn expectation(&self) -> String {
+        match &self.test {
+            Test::Texts(texts) => texts.expectation(),
+            Test::Regular(regular) => regular.expectation(),
+            Test::Networks(networks) => networks.expectation(),
+            Test::Bits(bits) => bits.expectation(),
+            Test::Number(ordering, than) => format!("{} {than}", ordering.as_str()),
+            Test::Exists => "any value".to_owned(),
+        }
+    }
+}
+
+/// Several alternatives, for people: `"a"`, or `one of "a", "b"`.
+pub(crate) fn alternatives(texts: impl ExactSizeIterator<Item = String>) -> String {
+    const SAID_MAX: usize = 6;
+    let count = texts.len();
+    let mut said: Vec<String> = texts.take(SAID_MAX).collect();
+    if count > SAID_MAX {
+        said.push(format!("… {} more", count - SAID_MAX));
+    }
+    match count {
+        1 => said.concat(),
+        _ => format!("one of {}", said.join(", ")),
     }
 }
 

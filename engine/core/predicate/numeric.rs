@@ -27,6 +27,18 @@ impl Ordering {
     }
 }
 
+impl Ordering {
+    /// The sign, as people write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ordering::Gt => ">",
+            Ordering::Gte => ">=",
+            Ordering::Lt => "<",
+            Ordering::Lte => "<=",
+        }
+    }
+}
+
 /// All bits of one of several masks are set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bits(Vec<u64>);
@@ -48,5 +60,11 @@ impl Bits {
     /// Whether the value has them.
     pub fn hold(&self, value: Scalar<'_>) -> bool {
         value.bits().is_some_and(|bits| self.0.iter().any(|mask| bits & mask == *mask))
+    }
+
+    /// For people: `a number with the bits 0x10`.
+    pub fn expectation(&self) -> String {
+        let masks = self.0.iter().map(|mask| format!("{mask:#x}"));
+        format!("a number with the bits {}", crate::predicate::alternatives(masks))
     }
 }

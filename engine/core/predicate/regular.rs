@@ -38,6 +38,13 @@ impl Regular {
         }
     }
 
+    /// For people: `matches a.*b`.
+    pub fn expectation(&self) -> String {
+        let case = if self.case == Case::Ignored { " in any case" } else { "" };
+        let patterns = self.regexes.iter().map(|regex| regex.as_str().to_owned());
+        format!("matches {}{case}", crate::predicate::alternatives(patterns))
+    }
+
     /// The patterns as text.
     pub fn patterns(&self) -> impl Iterator<Item = &str> {
         self.regexes.iter().map(Regex::as_str)

@@ -71,6 +71,21 @@ impl Texts {
         }
     }
 
+    /// For people: `ends with ".exe"`.
+    pub fn expectation(&self) -> String {
+        let verb = match self.place {
+            Where::Whole => "is",
+            Where::Inside => "contains",
+            Where::Start => "starts with",
+            Where::End => "ends with",
+        };
+        let case = if self.case == Case::Ignored { " in any case" } else { "" };
+        format!(
+            "{verb} {}{case}",
+            crate::predicate::alternatives(self.texts.iter().map(|text| format!("{text:?}")))
+        )
+    }
+
     fn any(&self, value: &str) -> bool {
         let lower;
         let value = match self.case {

@@ -12,6 +12,7 @@ use crate::limits::{
     CHAIN_DEPTH_MAX, DISTINCT_EVENTS_MAX, GROUP_RULES_MAX, RULE_FILE_BYTES_MAX, RULES_MAX,
     SEQUENCE_PLACES_MAX,
 };
+use crate::rule::cost::slow_steps;
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{self, Draft, DraftInput, DraftStep, Problems};
 use crate::rule::plan::{Feed, Input, Need, Pattern, Place, Rule, RuleSet, Step, Unit};
@@ -56,7 +57,11 @@ pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec
     if problems.iter().any(|problem| problem.level == Level::Error) {
         return Err(problems);
     }
-    Ok(Checked { rules: build(drafts, &ids, &strata, settings), warnings: problems })
+    let spans: Vec<_> = drafts.iter().map(|draft| (draft.file, draft.id.span.clone())).collect();
+    let rules = build(drafts, &ids, &strata, settings);
+    problems.extend(slow_steps(&rules, &spans));
+    problems.sort_by_key(|problem| (problem.file, problem.span.start));
+    Ok(Checked { rules, warnings: problems })
 }
 
 fn read_file(file: usize, source: &Source, drafts: &mut Vec<Draft>, all: &mut Vec<Diagnostic>) {

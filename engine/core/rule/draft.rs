@@ -253,7 +253,7 @@ pub fn print_duration(micros: i64) -> String {
     humantime::format_duration(std::time::Duration::from_micros(micros.unsigned_abs())).to_string()
 }
 
-const RULE_KEYS: [&str; 14] = [
+const RULE_KEYS: [&str; 15] = [
     "id",
     "title",
     "description",
@@ -268,6 +268,7 @@ const RULE_KEYS: [&str; 14] = [
     "group",
     "by",
     "steps",
+    "tests",
 ];
 
 /// What can change without the remembered hits losing their meaning.
@@ -344,8 +345,8 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
         group,
         by: by?,
         steps: steps?,
-        whole: node.canonical(&[]),
-        meaning: node.canonical(&PRESENTATION_KEYS),
+        whole: node.without("tests").canonical(&[]),
+        meaning: node.without("tests").canonical(&PRESENTATION_KEYS),
     })
 }
 

@@ -2,10 +2,14 @@
 //!
 //! [`tree`] reads YAML and remembers where everything stood, [`draft`] understands the shape of one rule, [`check`] sees
 //! that all rules together make sense, and only it makes a [`RuleSet`]. What is wrong is a [`diagnostic`], all at once.
+//! [`case`] reads the tests that stand in rules and beside them, [`cost`] says what rules cost before any event comes.
 
+pub mod case;
 pub mod check;
+pub mod cost;
 pub mod diagnostic;
 pub mod draft;
+mod draft_case;
 mod draft_match;
 mod draft_step;
 pub mod plan;

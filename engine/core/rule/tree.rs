@@ -50,6 +50,15 @@ impl Kind {
 }
 
 impl Node {
+    /// The value of a member; `None` where there is none, or these are no named values.
+    pub fn member(&self, name: &str) -> Option<&Node> {
+        let Kind::Map(members) = &self.kind else { return None };
+        members
+            .iter()
+            .find(|(key, _)| matches!(&key.kind, Kind::Text(key) if key == name))
+            .map(|(_, value)| value)
+    }
+
     /// The text of a scalar: the number 3 is `"3"`.
     pub fn scalar_text(&self) -> Option<String> {
         match &self.kind {
@@ -63,6 +72,15 @@ impl Node {
 }
 
 impl Node {
+    /// The same named values without one of them.
+    pub fn without(&self, name: &str) -> Node {
+        let mut rest = self.clone();
+        if let Kind::Map(members) = &mut rest.kind {
+            members.retain(|(key, _)| !matches!(&key.kind, Kind::Text(key) if key == name));
+        }
+        rest
+    }
+
     /// The value as one text that does not depend on layout or comments; members named in `skip` are left out.
     pub fn canonical(&self, skip: &[&str]) -> String {
         let mut out = String::new();

@@ -1,0 +1,362 @@
+//! The answer: how far the rule came for the key, what is missing, and what came nearest to it.
+
+use serde::Serialize;
+use sightline_schemas::incident::Named;
+use sightline_schemas::{EventId, EventTime, IncidentId, Position};
+
+use crate::explain::inquiry::{Inquiry, Satisfied, StepLog};
+use crate::explain::reached::{self, Reached};
+use crate::explain::unmet::Unmet;
+use crate::rule::draft::print_duration;
+use crate::rule::{Input, Pattern, Rule};
+
+/// Pieces of evidence listed for a step.
+const LISTED_MAX: usize = 5;
+
+/// Why a rule is not complete for a key, or that it is.
+#[derive(Clone, Debug, Serialize)]
+pub struct WhyNot {
+    /// The rule.
+    pub rule: String,
+    /// Its version.
+    pub version: String,
+    /// The key.
+    pub key: Vec<Named>,
+    /// Events looked at, of the key's tenant.
+    pub events: u64,
+    /// The incidents that there are: then there is nothing to ask.
+    pub incidents: Vec<IncidentId>,
+    /// The stretch of time in which the rule came furthest.
+    pub span: Option<(EventTime, EventTime)>,
+    /// Each step: what it takes, and what it has there.
+    pub steps: Vec<StepReached>,
+    /// What is missing.
+    pub missing: Vec<Missing>,
+}
+
+/// What a step has.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReached {
+    /// The step.
+    pub step: String,
+    /// How many events or values it takes.
+    pub needed: u32,
+    /// How many it has in that stretch of time.
+    pub has: u32,
+    /// The first of them.
+    pub pieces: Vec<Piece>,
+}
+
+/// An event or a completion.
+#[derive(Clone, Debug, Serialize)]
+pub struct Piece {
+    /// When it happened.
+    pub at: EventTime,
+    /// Which event.
+    pub event: EventId,
+    /// Where it stands in the log.
+    pub position: Position,
+    /// Who reports it.
+    pub source: String,
+    /// What kind of event.
+    pub kind: String,
+}
+
+/// A step that has too little, and what came nearest.
+#[derive(Clone, Debug, Serialize)]
+pub struct Missing {
+    /// The step.
+    pub step: String,
+    /// How many events or values it takes.
+    pub needed: u32,
+    /// How many it has.
+    pub has: u32,
+    /// What came nearest, the most telling first.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why something is no evidence.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "reason")]
+pub enum Reason {
+    /// It satisfies the step, and lies outside of the window.
+    OutsideWindow {
+        /// What.
+        piece: Piece,
+        /// By how many microseconds.
+        by_micros: i64,
+    },
+    /// It satisfies the step, and happened before the step before.
+    OutOfOrder {
+        /// What.
+        piece: Piece,
+        /// The step before.
+        after: String,
+        /// By how many microseconds.
+        by_micros: i64,
+    },
+    /// It satisfies the step, and the gap to the step before is too long.
+    GapTooLong {
+        /// What.
+        piece: Piece,
+        /// By how many microseconds.
+        by_micros: i64,
+    },
+    /// It satisfies the step, and came when the key had moved on.
+    Late {
+        /// What.
+        piece: Piece,
+        /// By how many microseconds too late.
+        by_micros: i64,
+    },
+    /// It satisfies the step, and was evidence of an incident that ended.
+    Spent {
+        /// What.
+        piece: Piece,
+        /// That incident.
+        incident: IncidentId,
+    },
+    /// It does not satisfy the step.
+    Unmet {
+        /// What.
+        piece: Piece,
+        /// The comparisons that do not hold.
+        unmet: Vec<Unmet>,
+    },
+    /// Events satisfy the step, of other keys.
+    OtherKeys {
+        /// How many.
+        events: u64,
+        /// One of those keys.
+        such_as: String,
+    },
+    /// Events satisfy the step, and have no value for a part of the key.
+    NoKey {
+        /// How many.
+        events: u64,
+        /// The part.
+        part: String,
+    },
+    /// The same value or event again.
+    Repeated {
+        /// How many events.
+        events: u64,
+    },
+    /// The rule that the step builds on was not complete for this key.
+    NotComplete {
+        /// That rule.
+        rule: String,
+    },
+    /// No event of this key came near.
+    Nothing,
+}
+
+pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
+    let rule = inquiry.rules.rule(inquiry.rule);
+    let unit = inquiry.rules.unit_of(inquiry.rule);
+    let hits = reached::in_order(&inquiry.steps);
+    let reached = reached::reached(rule, &hits);
+    let mut steps = Vec::new();
+    let mut missing = Vec::new();
+    for (at, step) in rule.steps.iter().enumerate() {
+        let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
+        let (needed, has) = (step.need.threshold(), reached::has(step.need, &mine));
+        let pieces = mine.iter().take(LISTED_MAX).map(|hit| piece(hit)).collect();
+        steps.push(StepReached { step: step.name.clone(), needed, has, pieces });
+        if has < needed {
+            let reasons = reasons(inquiry, rule, at, &hits, &reached);
+            missing.push(Missing { step: step.name.clone(), needed, has, reasons });
+        }
+    }
+    WhyNot {
+        rule: rule.reference.id.clone(),
+        version: rule.reference.version.clone(),
+        key: inquiry.key.named(&unit.by),
+        events: inquiry.events,
+        incidents: inquiry.incidents.iter().map(|message| message.incident.id).collect(),
+        span: reached.span,
+        steps,
+        missing,
+    }
+}
+
+fn piece(hit: &Satisfied) -> Piece {
+    Piece {
+        at: hit.at,
+        event: hit.event,
+        position: hit.position,
+        source: hit.source.clone(),
+        kind: hit.kind.clone(),
+    }
+}
+
+fn reasons(
+    inquiry: &Inquiry,
+    rule: &Rule,
+    at: usize,
+    hits: &[Vec<&Satisfied>],
+    reached: &Reached,
+) -> Vec<Reason> {
+    let log = &inquiry.steps[at];
+    let mut reasons = Vec::new();
+    reasons.extend(misplaced(rule, at, hits, reached));
+    if let Some((hit, by)) = log.late.iter().min_by_key(|(_, by)| *by) {
+        reasons.push(Reason::Late { piece: piece(hit), by_micros: *by });
+    }
+    reasons.extend(spent(inquiry, log));
+    reasons.extend(nearest_miss(log, reached));
+    if let Input::Completions(upstream) = rule.steps[at].input
+        && log.satisfied.is_empty()
+    {
+        reasons.push(Reason::NotComplete { rule: inquiry.rules.rule(upstream).reference.id.clone() });
+    }
+    if log.other_keys > 0 {
+        let such_as = log.other_key.clone().unwrap_or_default();
+        reasons.push(Reason::OtherKeys { events: log.other_keys, such_as });
+    }
+    if log.keyless > 0 {
+        let part = log.keyless_part.clone().unwrap_or_default();
+        reasons.push(Reason::NoKey { events: log.keyless, part });
+    }
+    if log.duplicates > 0 {
+        reasons.push(Reason::Repeated { events: log.duplicates });
+    }
+    if reasons.is_empty() {
+        reasons.push(Reason::Nothing);
+    }
+    reasons
+}
+
+/// What satisfies the step and stands at the wrong time: the nearest of it.
+fn misplaced(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached) -> Option<Reason> {
+    let (from, to) = reached.span?;
+    let outside = |hit: &Satisfied| -> Option<Reason> {
+        let piece = piece(hit);
+        if let Pattern::Sequence { places, .. } = &rule.pattern {
+            // The step before that is there, or nothing of the sequence is.
+            let own = places.iter().position(|place| usize::from(place.step) == at)?;
+            let before = usize::from(places.get(own.checked_sub(1)?)?.step);
+            let before_at = reached.steps[before].last().map(|index| hits[before][*index].at)?;
+            if hit.at < before_at {
+                let (after, by_micros) = (rule.steps[before].name.clone(), before_at.since(hit.at));
+                return Some(Reason::OutOfOrder { piece, after, by_micros });
+            }
+            let latest = from.plus(rule.window);
+            if hit.at > latest {
+                return Some(Reason::OutsideWindow { piece, by_micros: hit.at.since(latest) });
+            }
+            let gap = places[own].gap_max?;
+            return Some(Reason::GapTooLong {
+                piece,
+                by_micros: hit.at.since(before_at).saturating_sub(gap),
+            });
+        }
+        let (earliest, latest) = (to.minus(rule.window), from.plus(rule.window));
+        let by_micros = hit.at.since(latest).max(earliest.since(hit.at));
+        (by_micros > 0).then_some(Reason::OutsideWindow { piece, by_micros })
+    };
+    let distance = |hit: &&Satisfied| (hit.at.since(to).abs()).min(hit.at.since(from).abs());
+    let taken = |index: &usize| reached.steps[at].contains(index);
+    let free = hits[at].iter().enumerate().filter(|(index, _)| !taken(index)).map(|(_, hit)| *hit);
+    free.min_by_key(distance).and_then(outside)
+}
+
+/// What was evidence of an incident that ended.
+fn spent(inquiry: &Inquiry, log: &StepLog) -> Option<Reason> {
+    let ended = inquiry.incidents.iter().filter(|message| !message.incident.status.is_active());
+    let mut spent = ended.flat_map(|message| {
+        let of = move |event: &EventId| message.incident.events.iter().any(|evidence| evidence.id == *event);
+        log.satisfied.iter().filter(move |hit| of(&hit.event)).map(|hit| (hit, message.incident.id))
+    });
+    spent.next().map(|(hit, incident)| Reason::Spent { piece: piece(hit), incident })
+}
+
+/// Of the events that fail the fewest comparisons the one nearest in time.
+fn nearest_miss(log: &StepLog, reached: &Reached) -> Option<Reason> {
+    let distance = |at: EventTime| match reached.span {
+        Some((from, _)) if at < from => from.since(at),
+        Some((_, to)) if at > to => at.since(to),
+        _ => 0,
+    };
+    let nearest = log.near.iter().min_by_key(|near| (near.unmet.len(), distance(near.seen.at)))?;
+    Some(Reason::Unmet { piece: piece(&nearest.seen), unmet: nearest.unmet.clone() })
+}
+
+impl WhyNot {
+    /// For people, line by line; `time` writes a time as they know it.
+    pub fn said(&self, time: &dyn Fn(EventTime) -> String) -> Vec<String> {
+        let mut lines = Vec::new();
+        let done = self.steps.iter().filter(|step| step.has >= step.needed).count();
+        let all = self.steps.len();
+        match self.span {
+            None => {
+                lines.push(format!("no step was satisfied for this key ({} events looked at)", self.events))
+            }
+            Some((from, to)) if from == to => lines.push(format!("{done} of {all} steps at {}", time(from))),
+            Some((from, to)) => {
+                lines.push(format!("{done} of {all} steps between {} and {}", time(from), time(to)))
+            }
+        }
+        for step in &self.steps {
+            if step.has == 0 {
+                continue;
+            }
+            let pieces: Vec<String> = step.pieces.iter().map(|piece| time(piece.at)).collect();
+            let more = if step.has as usize > pieces.len() { ", …" } else { "" };
+            lines.push(format!(
+                "step {}: {} of {}, {}{more}",
+                step.step,
+                step.has,
+                step.needed,
+                pieces.join(", ")
+            ));
+        }
+        for missing in &self.missing {
+            lines.push(format!("missing {}: {} of {}", missing.step, missing.has, missing.needed));
+            lines.extend(missing.reasons.iter().map(|reason| format!("  {}", reason.said(time))));
+        }
+        lines
+    }
+}
+
+impl Piece {
+    fn said(&self, time: &dyn Fn(EventTime) -> String) -> String {
+        format!("{} {} {} (message {})", time(self.at), self.source, self.kind, self.position)
+    }
+}
+
+impl Reason {
+    /// For people, on one line.
+    pub fn said(&self, time: &dyn Fn(EventTime) -> String) -> String {
+        match self {
+            Reason::OutsideWindow { piece, by_micros } => {
+                format!("outside of the window by {}: {}", print_duration(*by_micros), piece.said(time))
+            }
+            Reason::OutOfOrder { piece, after, by_micros } => {
+                format!("{} before `{after}`: {}", print_duration(*by_micros), piece.said(time))
+            }
+            Reason::GapTooLong { piece, by_micros } => {
+                format!("the gap is too long by {}: {}", print_duration(*by_micros), piece.said(time))
+            }
+            Reason::Late { piece, by_micros } => {
+                format!("came too late by {}: {}", print_duration(*by_micros), piece.said(time))
+            }
+            Reason::Spent { piece, incident } => {
+                format!("was evidence of {incident}, which ended: {}", piece.said(time))
+            }
+            Reason::Unmet { piece, unmet } => {
+                let unmet: Vec<String> = unmet.iter().map(Unmet::said).collect();
+                format!("nearest: {}: {}", piece.said(time), unmet.join("; "))
+            }
+            Reason::OtherKeys { events, such_as } => {
+                format!("{events} of other keys, such as {such_as}")
+            }
+            Reason::NoKey { events, part } => format!("{events} without a value for `{part}`"),
+            Reason::Repeated { events } => format!("{events} that were known already"),
+            Reason::NotComplete { rule } => {
+                format!("rule `{rule}` was not complete for this key: ask why with --rule {rule}")
+            }
+            Reason::Nothing => "no event of this key came near".to_owned(),
+        }
+    }
+}
