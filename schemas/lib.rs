@@ -23,6 +23,7 @@ pub mod subject;
 pub mod time;
 pub mod value;
 pub mod wire;
+pub mod zone;
 
 mod parts;
 mod scan;
@@ -35,3 +36,4 @@ pub use position::Position;
 pub use severity::Severity;
 pub use time::EventTime;
 pub use value::Value;
+pub use zone::{Local, Zone};

@@ -15,7 +15,10 @@ const WITNESS_CHARS: usize = 72;
 
 /// A row for each step on events.
 pub fn table(rules: &RuleSet, paint: Paint) -> std::io::Result<()> {
-    let mut table = cell::table(&["rule", "step", "asked of events with", "answered", "asked", "regexes", "B/key", "B/hit"], paint);
+    let mut table = cell::table(
+        &["rule", "step", "asked of events with", "answered", "asked", "regexes", "B/key", "B/hit"],
+        paint,
+    );
     let mut unindexed = 0;
     for cost in costs(rules) {
         for (at, (name, step)) in cost.steps.iter().enumerate() {

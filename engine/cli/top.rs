@@ -152,7 +152,8 @@ mod tests {
         let before = Look { at, values: read(BEFORE) };
         let now = Look { at: at + Duration::from_secs(2), values: read(NOW) };
         let text = tables(&before, &now, 1, Paint(false));
-        let rules: Vec<&str> = text.lines().skip_while(|line| !line.trim_start().starts_with("rule")).skip(1).collect();
+        let rules: Vec<&str> =
+            text.lines().skip_while(|line| !line.trim_start().starts_with("rule")).skip(1).collect();
         assert_eq!(rules.len(), 1, "{text}");
         let words: Vec<&str> = rules[0].split_whitespace().collect();
         assert_eq!(words[..5], ["b", "50", "0.0", "0.0", "7"], "{text}");

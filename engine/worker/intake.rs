@@ -185,8 +185,16 @@ impl Intake {
             Ok((form, events)) => {
                 for (index, raw) in events.into_iter().enumerate() {
                     let position = Position::new(message.seq, index as u32);
-                    let taken = self
-                        .take_event(raw, form, known.as_ref(), message, position, correlator, facts, report);
+                    let taken = self.take_event(
+                        raw,
+                        form,
+                        known.as_ref(),
+                        message,
+                        position,
+                        correlator,
+                        facts,
+                        report,
+                    );
                     if let Err(reject) = taken {
                         self.bury(message, position, &reject, raw, source.as_ref(), report);
                     }

@@ -13,9 +13,12 @@ use sightline_schemas::{Event, EventTime};
 use crate::detect::{DetectorBuilder, Memo};
 use crate::field::Field;
 use crate::hit::RuleIndex;
-use crate::predicate::{Bits, Case, Condition, Ordering, Predicate, Regular, Test, Texts, Where};
+use crate::predicate::{
+    Bits, Case, Condition, Likes, Look, Ordering, OtherField, Pattern, Predicate, Regular, Test, Texts, Where,
+};
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
+    "*",
     "source",
     "kind",
     "tags",
@@ -49,15 +52,25 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn test() -> impl Strategy<Value = Test> {
-    let place = prop_oneof![Just(Where::Whole), Just(Where::Inside), Just(Where::Start), Just(Where::End)];
-    let case = prop_oneof![Just(Case::Sensitive), Just(Case::Ignored)];
+    let place = || prop_oneof![Just(Where::Whole), Just(Where::Inside), Just(Where::Start), Just(Where::End)];
+    let case = || prop_oneof![Just(Case::Sensitive), Just(Case::Ignored)];
+    let look = || prop_oneof![Just(Look::Texts), Just(Look::Scalars)];
+    let texts = proptest::collection::vec(prop_oneof![9 => text(), 1 => Just(String::new())], 1..4);
+    let like =
+        proptest::collection::vec(prop_oneof![text(), Just("*".to_owned()), Just("?".to_owned())], 1..5);
     prop_oneof![
-        6 => (place, case, proptest::collection::vec(text(), 1..4))
-            .prop_map(|(place, case, texts)| Test::Texts(Texts::new(place, case, texts))),
+        6 => (place(), case(), look(), texts)
+            .prop_map(|(place, case, look, texts)| Test::Texts(Texts::new(place, case, texts).looking(look))),
+        2 => (case(), look(), like)
+            .prop_map(|(case, look, parts)| Test::Likes(Likes::new(case, look, &[Pattern::parse(&parts.concat())]))),
         1 => Just(Test::Exists),
         1 => Just(Test::Number(Ordering::Gte, 5.0)),
         1 => Just(Test::Bits(Bits::new(&["2".to_owned()]).expect("a mask"))),
-        1 => Just(Test::Regular(Regular::new(&["a.?b".to_owned()], Case::Ignored).expect("a pattern"))),
+        1 => Just(Test::Regular(
+            Regular::new(&["a.?b".to_owned()], Case::Ignored, Look::Scalars).expect("a pattern")
+        )),
+        1 => (place(), case(), field())
+            .prop_map(|(place, case, field)| Test::OtherField(OtherField::new(place, case, field))),
     ]
 }
 

@@ -3,12 +3,12 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use sightline_schemas::Event;
 
-use crate::detect::memo::Memo;
-use crate::detect::search::{Search, SearchBuilder, Searches, lower};
+use crate::detect::memo::{Answer, Memo};
+use crate::detect::search::{Search, SearchBuilder, Searches, Wanted, lower};
 use crate::detect::witness::{Answered, Popularity, Sign, StepCost, answered};
 use crate::field::{Beside, Field, Scalar, Standing, beside_of};
 use crate::hit::RuleIndex;
-use crate::predicate::{Condition, Predicate, Test};
+use crate::predicate::{Condition, Look, Predicate, Test};
 
 /// A step of a rule.
 pub type StepRef = (RuleIndex, u8);
@@ -36,8 +36,7 @@ pub struct Detector {
 #[derive(Debug)]
 struct Known {
     predicate: Predicate,
-    /// What it holds of was found by the index, or it does not hold.
-    is_indexed: bool,
+    answered: Answered,
     wakes: Vec<u32>,
 }
 
@@ -158,24 +157,25 @@ impl Building {
     /// The number of a predicate. Equal ones have the same.
     fn predicate(&mut self, predicate: &Predicate) -> u32 {
         let field = self.field(&predicate.field);
-        let first_text = match &predicate.test {
-            Test::Texts(texts) => texts.texts().first().cloned().unwrap_or_default(),
-            _ => String::new(),
-        };
-        let alike = self.alike.entry((field, first_text)).or_default();
+        let witness = predicate.test.witness();
+        let first_text =
+            witness.as_ref().and_then(|witness| witness.texts.first().copied()).unwrap_or_default();
+        let alike = self.alike.entry((field, first_text.to_owned())).or_default();
         let known = &self.detector.predicates;
         if let Some(same) = alike.iter().find(|number| known[**number as usize].predicate == *predicate) {
             return *same;
         }
         let number = known.len() as u32;
         alike.push(number);
-        let is_indexed = matches!(answered(&predicate.test), Answered::Wholly);
-        match &predicate.test {
-            Test::Texts(texts) => self.texts[field as usize].of(texts.case()).add(texts, number),
-            Test::Exists => self.detector.fields[field as usize].exists.push(number),
-            _ => {}
+        let answered = answered(&predicate.test);
+        if let Some(witness) = &witness {
+            let texts = self.texts[field as usize].of(witness.case);
+            texts.add(witness, number, answered == Answered::Wholly);
         }
-        self.detector.predicates.push(Known { predicate: predicate.clone(), is_indexed, wakes: Vec::new() });
+        if predicate.test == Test::Exists {
+            self.detector.fields[field as usize].exists.push(number);
+        }
+        self.detector.predicates.push(Known { predicate: predicate.clone(), answered, wakes: Vec::new() });
         number
     }
 
@@ -215,7 +215,7 @@ impl Building {
 
     fn sign(&mut self, predicate: &Predicate) -> Option<Sign> {
         match answered(&predicate.test) {
-            Answered::Wholly => Some(Sign::Holds(self.predicate(predicate))),
+            Answered::Wholly | Answered::ByText => Some(Sign::Holds(self.predicate(predicate))),
             // Every event has these: that they are there is no sign of anything.
             Answered::ByPresence if EVERY_EVENT_HAS.contains(&predicate.field.name()) => None,
             Answered::ByPresence => Some(Sign::Present(self.field(&predicate.field))),
@@ -239,9 +239,10 @@ impl Building {
         match condition {
             Compiled::Test(number) => {
                 let known = &self.detector.predicates[*number as usize];
-                match &known.predicate.test {
-                    _ if known.is_indexed => 0,
-                    Test::Regular(_) => 1_000,
+                match (known.answered, &known.predicate.test) {
+                    (Answered::Wholly, _) => 0,
+                    (Answered::ByText, _) => 50,
+                    (_, Test::Regular(_)) => 1_000,
                     _ => 100,
                 }
             }
@@ -258,9 +259,9 @@ impl Building {
         for predicate in condition.predicates() {
             let number = self.predicate(predicate);
             if counted.insert(number) {
-                match self.detector.predicates[number as usize].is_indexed {
-                    true => cost.indexed += 1,
-                    false => cost.asked += 1,
+                match self.detector.predicates[number as usize].answered {
+                    Answered::Wholly => cost.indexed += 1,
+                    _ => cost.asked += 1,
                 }
                 cost.regexes += usize::from(matches!(predicate.test, Test::Regular(_)));
             }
@@ -348,39 +349,66 @@ impl Detector {
         let texts = &index.texts;
         let mut room = std::mem::take(&mut memo.text);
         match value {
-            Scalar::Text(text) => {
-                if !texts.sensitive.is_empty() {
-                    texts.sensitive.text(text, |predicate| self.note(predicate, memo));
-                }
-                if !texts.ignored.is_empty() {
-                    texts.ignored.text(lower(text, &mut room), |predicate| self.note(predicate, memo));
-                }
-            }
-            other if texts.sensitive.takes_all_scalars() || texts.ignored.takes_all_scalars() => {
-                let text = other.text();
-                texts.sensitive.whole(&text, |predicate| self.note(predicate, memo));
-                texts.ignored.whole(lower(&text, &mut room), |predicate| self.note(predicate, memo));
+            Scalar::Text(text) => self.look_into(texts, text, Look::Texts, &mut room, memo),
+            other if texts.sensitive.takes_scalars() || texts.ignored.takes_scalars() => {
+                self.look_into(texts, &other.text(), Look::Scalars, &mut room, memo);
             }
             _ => {}
         }
         memo.text = room;
     }
 
+    fn look_into(
+        &self,
+        texts: &Searches<Search>,
+        value: &str,
+        from: Look,
+        room: &mut String,
+        memo: &mut Memo,
+    ) {
+        if !texts.sensitive.is_empty() {
+            texts.sensitive.look(value, from, |wanted| self.found(wanted, memo));
+        }
+        if !texts.ignored.is_empty() {
+            texts.ignored.look(lower(value, room), from, |wanted| self.found(wanted, memo));
+        }
+    }
+
+    fn found(&self, wanted: Wanted, memo: &mut Memo) {
+        match wanted.is_answer {
+            true => self.note(wanted.predicate, memo),
+            false => {
+                if memo.may_hold_now(wanted.predicate) {
+                    self.wake(wanted.predicate, memo);
+                }
+            }
+        }
+    }
+
     fn note(&self, predicate: u32, memo: &mut Memo) {
         if memo.holds_now(predicate) {
-            memo.candidates.extend_from_slice(&self.predicates[predicate as usize].wakes);
+            self.wake(predicate, memo);
         }
+    }
+
+    fn wake(&self, predicate: u32, memo: &mut Memo) {
+        memo.candidates.extend_from_slice(&self.predicates[predicate as usize].wakes);
     }
 
     fn holds(&self, condition: &Compiled, event: &Event<'_>, memo: &mut Memo) -> bool {
         match condition {
-            Compiled::Test(number) => match memo.answer(*number) {
-                Some(answer) => answer,
-                None => {
-                    let known = &self.predicates[*number as usize];
-                    memo.note(*number, !known.is_indexed && known.predicate.holds(event))
+            Compiled::Test(number) => {
+                let known = &self.predicates[*number as usize];
+                match (memo.answer(*number), known.answered) {
+                    (Answer::Known(answer), _) => answer,
+                    // Without what it requires it cannot hold.
+                    (Answer::Nothing, Answered::Wholly | Answered::ByText) => memo.note(*number, false),
+                    _ => {
+                        let answer = known.predicate.holds(event);
+                        memo.note(*number, answer)
+                    }
                 }
-            },
+            }
             Compiled::All(inner) => inner.iter().all(|inner| self.holds(inner, event, memo)),
             Compiled::Any(inner) => inner.iter().any(|inner| self.holds(inner, event, memo)),
             Compiled::Not(inner) => !self.holds(inner, event, memo),

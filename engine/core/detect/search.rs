@@ -3,48 +3,63 @@
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use rustc_hash::FxHashMap;
 
-use crate::predicate::{Case, Texts, Where};
+use crate::predicate::{Case, Look, Where, Witness};
 
 /// Up to so many bytes of texts are worth the fastest and largest automaton: about half a kilobyte a byte.
 const FAST_BYTES_MAX: usize = 4_096;
 
-/// The texts of one field and one way of comparing case, and the predicates that they answer.
+/// A predicate that wants a text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Its number.
+    pub(super) predicate: u32,
+    place: Where,
+    look: Look,
+    /// Whether the text is all that it asks for.
+    pub(super) is_answer: bool,
+}
+
+/// The texts of one field and one way of comparing case, and the predicates that want them.
 #[derive(Debug, Default)]
 pub(super) struct Search {
-    whole: FxHashMap<Box<str>, Vec<u32>>,
+    whole: FxHashMap<Box<str>, Vec<Wanted>>,
     parts: Option<Parts>,
+    /// Whether any of them also wants the text of numbers and flags.
+    takes_scalars: bool,
 }
 
 #[derive(Debug)]
 struct Parts {
     automaton: AhoCorasick,
-    /// For each text of the automaton: the predicates, and where each of them wants it.
-    wanted: Vec<Vec<(Where, u32)>>,
+    /// For each text of the automaton: who wants it.
+    wanted: Vec<Vec<Wanted>>,
 }
 
 /// Texts as they are collected.
 #[derive(Debug, Default)]
 pub(super) struct SearchBuilder {
-    whole: FxHashMap<Box<str>, Vec<u32>>,
-    parts: Vec<(Box<str>, Vec<(Where, u32)>)>,
+    whole: FxHashMap<Box<str>, Vec<Wanted>>,
+    parts: Vec<(Box<str>, Vec<Wanted>)>,
     places: FxHashMap<Box<str>, usize>,
+    takes_scalars: bool,
 }
 
 impl SearchBuilder {
-    /// Adds the texts of a predicate.
-    pub(super) fn add(&mut self, texts: &Texts, predicate: u32) {
-        for text in texts.texts() {
-            match texts.place() {
-                Where::Whole => self.whole.entry(text.as_str().into()).or_default().push(predicate),
-                place => {
-                    let parts = &mut self.parts;
-                    let at = *self.places.entry(text.as_str().into()).or_insert_with(|| {
-                        parts.push((text.as_str().into(), Vec::new()));
-                        parts.len() - 1
-                    });
-                    self.parts[at].1.push((place, predicate));
-                }
+    /// Adds the texts of a predicate. `is_answer` says whether they are all that it asks for.
+    pub(super) fn add(&mut self, witness: &Witness<'_>, predicate: u32, is_answer: bool) {
+        let wanted = Wanted { predicate, place: witness.place, look: witness.look, is_answer };
+        self.takes_scalars |= witness.look == Look::Scalars;
+        for text in &witness.texts {
+            if witness.place == Where::Whole {
+                self.whole.entry((*text).into()).or_default().push(wanted);
+                continue;
             }
+            let parts = &mut self.parts;
+            let at = *self.places.entry((*text).into()).or_insert_with(|| {
+                parts.push(((*text).into(), Vec::new()));
+                parts.len() - 1
+            });
+            self.parts[at].1.push(wanted);
         }
     }
 
@@ -57,13 +72,11 @@ impl SearchBuilder {
         };
         let parts = (!texts.is_empty()).then(|| {
             let mut builder = AhoCorasick::builder();
-            let automaton = builder
-                .match_kind(MatchKind::Standard)
-                .kind(Some(kind))
-                .build(texts.iter().map(|text| text.as_bytes()));
+            builder.match_kind(MatchKind::Standard).kind(Some(kind));
+            let automaton = builder.build(texts.iter().map(|text| text.as_bytes()));
             Parts { automaton: automaton.expect("rule files are far smaller than 4 GiB"), wanted }
         });
-        Search { whole: self.whole, parts }
+        Search { whole: self.whole, parts, takes_scalars: self.takes_scalars }
     }
 }
 
@@ -72,39 +85,39 @@ impl Search {
         self.whole.is_empty() && self.parts.is_none()
     }
 
-    /// Whether numbers and flags are compared, too, which is so where the whole value is.
-    pub(super) fn takes_all_scalars(&self) -> bool {
-        !self.whole.is_empty()
+    /// Whether the text of numbers and flags is wanted, too.
+    pub(super) fn takes_scalars(&self) -> bool {
+        self.takes_scalars
     }
 
-    /// Gives every predicate that the whole value answers.
-    pub(super) fn whole(&self, value: &str, mut holds: impl FnMut(u32)) {
-        if let Some(predicates) = self.whole.get(value) {
-            predicates.iter().for_each(|predicate| holds(*predicate));
+    /// Gives everyone who finds what they want in `value`, some more than once. `from` says what the value is.
+    pub(super) fn look(&self, value: &str, from: Look, mut found: impl FnMut(Wanted)) {
+        let mut take = |wanted: &Wanted| {
+            if from == Look::Texts || wanted.look == Look::Scalars {
+                found(*wanted);
+            }
+        };
+        if let Some(wanted) = self.whole.get(value) {
+            wanted.iter().for_each(&mut take);
         }
-    }
-
-    /// Gives every predicate that a text answers, some more than once.
-    pub(super) fn text(&self, value: &str, mut holds: impl FnMut(u32)) {
-        self.whole(value, &mut holds);
         let Some(parts) = &self.parts else { return };
         for found in parts.automaton.find_overlapping_iter(value) {
-            for (place, predicate) in &parts.wanted[found.pattern().as_usize()] {
-                let in_place = match place {
+            for wanted in &parts.wanted[found.pattern().as_usize()] {
+                let in_place = match wanted.place {
                     Where::Inside => true,
                     Where::Start => found.start() == 0,
                     Where::End => found.end() == value.len(),
                     Where::Whole => unreachable!("whole values are looked up"),
                 };
                 if in_place {
-                    holds(*predicate);
+                    take(wanted);
                 }
             }
         }
     }
 }
 
-/// `value` in lower case, as [`Texts`] compares it, made in `room`.
+/// `value` in lower case, as predicates compare it, made in `room`.
 pub(super) fn lower<'r>(value: &str, room: &'r mut String) -> &'r str {
     room.clear();
     if value.is_ascii() {

@@ -31,7 +31,7 @@ impl StepCost {
 /// A sign that wakes a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// This predicate holds.
+    /// This predicate holds, or what it requires was found.
     Holds(u32),
     /// This field has a value.
     Present(u32),
@@ -39,7 +39,7 @@ pub(super) enum Sign {
 
 /// Signs of which one must be there, and how often that is to be expected, on no particular scale.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Witness {
+pub(super) struct Signs {
     pub(super) signs: Vec<Sign>,
     cost: f64,
 }
@@ -62,28 +62,26 @@ impl Popularity {
     /// Counts the texts of the condition of one step.
     pub(super) fn count(&mut self, condition: &Condition) {
         for predicate in condition.predicates() {
-            if let Test::Texts(texts) = &predicate.test {
-                for text in texts.texts() {
-                    let place = (predicate.field.name().to_owned(), text.clone());
-                    *self.asked.entry(place).or_default() += 1;
-                }
+            for text in predicate.test.witness().into_iter().flat_map(|witness| witness.texts) {
+                let place = (predicate.field.name().to_owned(), text.to_owned());
+                *self.asked.entry(place).or_default() += 1;
             }
         }
     }
 
     fn cost(&self, predicate: &Predicate) -> f64 {
-        let Test::Texts(texts) = &predicate.test else { return PRESENCE_COST };
+        let Some(witness) = predicate.test.witness() else { return PRESENCE_COST };
         let name = predicate.field.name();
-        let cost = |text: &String| {
-            let asked = self.asked.get(&(name.to_owned(), text.clone())).copied().unwrap_or(1);
-            let short = match texts.place() {
+        let cost = |text: &&str| {
+            let asked = self.asked.get(&(name.to_owned(), (*text).to_owned())).copied().unwrap_or(1);
+            let short = match witness.place {
                 Where::Whole => 1.0,
                 // Twice as long is much rarer.
                 _ => (RARE_BYTES / (text.len() as f64).clamp(1.0, RARE_BYTES)).powi(2),
             };
             f64::from(asked) * short
         };
-        let sum: f64 = texts.texts().iter().map(cost).sum();
+        let sum: f64 = witness.texts.iter().map(cost).sum();
         if COMMON_FIELDS.contains(&name) { sum * COMMON_COST } else { sum }
     }
 
@@ -92,7 +90,7 @@ impl Popularity {
         &self,
         condition: &Condition,
         sign: &mut impl FnMut(&Predicate) -> Option<Sign>,
-    ) -> Option<Witness> {
+    ) -> Option<Signs> {
         match condition {
             Condition::Test(predicate) => {
                 let sign = sign(predicate)?;
@@ -100,14 +98,14 @@ impl Popularity {
                     Sign::Holds(_) => self.cost(predicate),
                     Sign::Present(_) => PRESENCE_COST,
                 };
-                Some(Witness { signs: vec![sign], cost })
+                Some(Signs { signs: vec![sign], cost })
             }
             Condition::All(inner) => {
                 let witnesses = inner.iter().filter_map(|inner| self.witness(inner, sign));
                 witnesses.min_by(|a, b| a.cost.total_cmp(&b.cost))
             }
             Condition::Any(inner) => {
-                let mut all = Witness { signs: Vec::new(), cost: 0.0 };
+                let mut all = Signs { signs: Vec::new(), cost: 0.0 };
                 for inner in inner {
                     let one = self.witness(inner, sign)?;
                     all.signs.extend(one.signs);
@@ -121,20 +119,33 @@ impl Popularity {
 }
 
 /// What the index can tell of a predicate without asking it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answered {
     /// Whether it holds.
     Wholly,
+    /// That it does not, where a text that it requires was not found.
+    ByText,
     /// That it does not, where the field has no value.
     ByPresence,
     /// Nothing.
-    #[expect(dead_code, reason = "no comparison so far holds of a field that is not there")]
     Never,
 }
 
 /// How the index sees a comparison. One that also holds where the field has no value is [`Answered::Never`].
 pub(super) fn answered(test: &Test) -> Answered {
     match test {
-        Test::Texts(_) | Test::Exists => Answered::Wholly,
-        Test::Regular(_) | Test::Networks(_) | Test::Bits(_) | Test::Number(..) => Answered::ByPresence,
+        Test::Exists => Answered::Wholly,
+        Test::Texts(_) if test.witness().is_some() => Answered::Wholly,
+        _ if test.witness().is_some() => Answered::ByText,
+        Test::Texts(_)
+        | Test::Likes(_)
+        | Test::Regular(_)
+        | Test::Networks(_)
+        | Test::Bits(_)
+        | Test::Number(..)
+        | Test::Ranges(_)
+        | Test::TimeParts(_)
+        | Test::OtherField(_) => Answered::ByPresence,
+        Test::Clock(_) => Answered::Never,
     }
 }

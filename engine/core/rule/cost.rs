@@ -72,7 +72,9 @@ pub(crate) fn slow_steps(rules: &RuleSet, spans: &[(usize, Range<usize>)]) -> Ve
                 "{} comparisons, {} of them regular expressions, are made for each event of any source",
                 cost.asked, cost.regexes
             ),
-            help: Some("say beside them what the events have: a `source`, a `kind`, or a text of some field".into()),
+            help: Some(
+                "say beside them what the events have: a `source`, a `kind`, or a text of some field".into(),
+            ),
         });
     }
     warnings

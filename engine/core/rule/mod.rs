@@ -10,8 +10,11 @@ pub mod cost;
 pub mod diagnostic;
 pub mod draft;
 mod draft_case;
+mod draft_compare;
 mod draft_match;
 mod draft_step;
+pub mod lists;
+mod modifiers;
 pub mod plan;
 pub mod tree;
 
