@@ -7,7 +7,7 @@ use sightline::worker::correlator::{Correlator, Facts};
 use sightline::worker::machine::compile;
 use sightline_benches::report::{Report, Target};
 use sightline_benches::{Chance, clock};
-use sightline_core::hit::{Brief, Hit, RuleIndex};
+use sightline_core::hit::{Brief, Hit, Measured, RuleIndex};
 use sightline_core::key::Key;
 use sightline_core::rule::RuleSet;
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
@@ -138,7 +138,8 @@ fn cost(rules: &Arc<RuleSet>, case: &Case) -> f64 {
     });
     let keys: Vec<Key> =
         (0..case.keys).map(|number| Key::new(vec![format!("ws-{number:07}.corp.example")])).collect();
-    let values: Vec<Arc<str>> = (0..case.values).map(|number| Arc::from(format!("value-{number}"))).collect();
+    let values: Vec<Measured> =
+        (0..case.values).map(|number| Measured::Text(Arc::from(format!("value-{number}")))).collect();
     let warm_up = case.hits / 2;
     let mut costs = Vec::new();
     let mut seq = 0u64;
