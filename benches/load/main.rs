@@ -13,6 +13,7 @@ mod frames;
 mod latency;
 mod plot;
 mod server;
+mod sigma;
 mod table;
 
 use std::path::PathBuf;
@@ -57,10 +58,11 @@ fn main() -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads can be had");
     type Part = fn(&Asked, &mut Report, &tokio::runtime::Runtime) -> Result<(), String>;
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 7] = [
         ("drain", drain::run),
         ("frames", frames::run),
         ("detect", detect::run),
+        ("sigma", sigma::run),
         ("correlate", correlate::run),
         ("latency", latency::run),
         ("table", table::run),

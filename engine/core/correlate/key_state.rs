@@ -117,6 +117,12 @@ impl KeyState {
 
     /// Whether the key has been still for so long, in log time, that it counts as forgotten.
     pub fn is_forgotten(&self, rules: &RuleSet, log_time: EventTime) -> bool {
+        let still = log_time.since(self.touched);
+        // Nothing is forgotten sooner, and nearly every hit comes sooner.
+        let soonest = rules.settings.idle_micros.min(rules.settings.incident_idle_micros);
+        if self.touched == EventTime::MIN || still <= soonest {
+            return false;
+        }
         // What is held back is said first: it comes due by the same time that makes forget.
         if self.due().is_some() {
             return false;
@@ -128,7 +134,7 @@ impl KeyState {
             (false, Some(unit)) => settings.idle_micros.saturating_add(unit.memory),
             (false, None) => settings.idle_micros,
         };
-        self.touched != EventTime::MIN && log_time.since(self.touched) > kept
+        still > kept
     }
 
     /// Makes the state one of the rules in force: forgets what is forgotten, and starts afresh where the rules changed.
