@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use crate::event::{Class, Entity, Event, TimeSource};
 use crate::id::EventId;
 use crate::parts::{Named, Parts, Payload};
+pub use crate::parts::{is_known_field, same_field};
 pub use crate::reject::{Reason, Reject};
 use crate::severity::Severity;
 use crate::source::{SourceProfile, SourceProfiles};
