@@ -1,11 +1,12 @@
 //! Detection: which steps of which rules does this event satisfy? Stateless.
 //!
-//! The cost must not grow with rules that cannot match. So it is driven by what the event has, not by what rules ask:
-//! each member of the event is looked up among the fields that some rule reads, its value is compared with all texts of
-//! all rules at once ([`search`]), and what is found there answers predicates and wakes the steps whose [`witness`] it is.
-//! Only steps that were woken are evaluated, with the answers that are there already; a predicate that no text answers
-//! is asked when somebody needs it, and at most once.
+//! The cost must not grow with rules that cannot match. So it is driven by what the event has, not by what rules ask: each
+//! member of the event is looked up among the fields that some rule reads, its value is compared with all texts of all
+//! rules at once ([`search`], [`grams`]), and what is found there answers predicates and wakes the steps whose [`witness`]
+//! it is. Only steps that were woken are evaluated, with the answers that are there already; a predicate that no text
+//! answers is asked when somebody needs it, and at most once.
 
+mod grams;
 mod index;
 mod memo;
 mod route;

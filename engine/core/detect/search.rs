@@ -1,12 +1,9 @@
 //! One value against all texts that rules compare its field with, at once.
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use rustc_hash::FxHashMap;
 
+use crate::detect::grams::Grams;
 use crate::predicate::{Case, Look, Where, Witness};
-
-/// Up to so many bytes of texts are worth the fastest and largest automaton: about half a kilobyte a byte.
-const FAST_BYTES_MAX: usize = 4_096;
 
 /// A predicate that wants a text.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +27,8 @@ pub(super) struct Search {
 
 #[derive(Debug)]
 struct Parts {
-    automaton: AhoCorasick,
-    /// For each text of the automaton: who wants it.
+    grams: Grams,
+    /// For each text: who wants it.
     wanted: Vec<Vec<Wanted>>,
 }
 
@@ -65,17 +62,7 @@ impl SearchBuilder {
 
     pub(super) fn build(self) -> Search {
         let (texts, wanted): (Vec<Box<str>>, Vec<_>) = self.parts.into_iter().unzip();
-        let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        let kind = match bytes <= FAST_BYTES_MAX {
-            true => AhoCorasickKind::DFA,
-            false => AhoCorasickKind::ContiguousNFA,
-        };
-        let parts = (!texts.is_empty()).then(|| {
-            let mut builder = AhoCorasick::builder();
-            builder.match_kind(MatchKind::Standard).kind(Some(kind));
-            let automaton = builder.build(texts.iter().map(|text| text.as_bytes()));
-            Parts { automaton: automaton.expect("rule files are far smaller than 4 GiB"), wanted }
-        });
+        let parts = (!texts.is_empty()).then(|| Parts { grams: Grams::new(texts), wanted });
         Search { whole: self.whole, parts, takes_scalars: self.takes_scalars }
     }
 }
@@ -101,19 +88,19 @@ impl Search {
             wanted.iter().for_each(&mut take);
         }
         let Some(parts) = &self.parts else { return };
-        for found in parts.automaton.find_overlapping_iter(value) {
-            for wanted in &parts.wanted[found.pattern().as_usize()] {
+        parts.grams.find(value, |text, place| {
+            for wanted in &parts.wanted[text] {
                 let in_place = match wanted.place {
                     Where::Inside => true,
-                    Where::Start => found.start() == 0,
-                    Where::End => found.end() == value.len(),
+                    Where::Start => place.start == 0,
+                    Where::End => place.end == value.len(),
                     Where::Whole => unreachable!("whole values are looked up"),
                 };
                 if in_place {
                     take(wanted);
                 }
             }
-        }
+        });
     }
 }
 
