@@ -69,6 +69,8 @@ pub struct StreamsConfig {
     pub incidents: String,
     /// Name of the stream of what could not be read.
     pub deadletter: String,
+    /// Name of the stream of raw evidence.
+    pub evidence: String,
     /// Servers that keep a copy of each.
     pub replicas: usize,
     /// How long events are kept.
@@ -83,6 +85,10 @@ pub struct StreamsConfig {
     pub deadletter_max_age: Duration,
     /// How many bytes of dead letters are kept.
     pub deadletter_max_bytes: i64,
+    /// How long evidence is kept.
+    pub evidence_max_age: Duration,
+    /// How many bytes of evidence are kept.
+    pub evidence_max_bytes: i64,
 }
 
 /// What to look for.
@@ -215,6 +221,7 @@ impl Config {
                 events: read.text("streams.events"),
                 incidents: read.text("streams.incidents"),
                 deadletter: read.text("streams.deadletter"),
+                evidence: read.text("streams.evidence"),
                 replicas: read.count("streams.replicas"),
                 events_max_age: read.duration("streams.events_max_age"),
                 events_max_bytes: read.bytes("streams.events_max_bytes"),
@@ -222,6 +229,8 @@ impl Config {
                 incidents_max_bytes: read.bytes("streams.incidents_max_bytes"),
                 deadletter_max_age: read.duration("streams.deadletter_max_age"),
                 deadletter_max_bytes: read.bytes("streams.deadletter_max_bytes"),
+                evidence_max_age: read.duration("streams.evidence_max_age"),
+                evidence_max_bytes: read.bytes("streams.evidence_max_bytes"),
             },
             rules: RulesConfig { paths: read.paths("rules.paths") },
             engine: EngineConfig {
