@@ -14,7 +14,7 @@ impl Chance {
     }
 
     /// The next number.
-    pub const fn next(&mut self) -> u64 {
+    pub const fn draw(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -23,6 +23,6 @@ impl Chance {
 
     /// A number below `bound`.
     pub const fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.draw() % bound
     }
 }

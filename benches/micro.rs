@@ -105,7 +105,7 @@ impl Hits {
 
     fn next(&mut self, key: &Key) -> Hit {
         self.number += 1;
-        let event = u128::from(self.chance.next()) << 64 | u128::from(self.number);
+        let event = u128::from(self.chance.draw()) << 64 | u128::from(self.number);
         Hit {
             tenant: Arc::from("default"),
             rule: RuleIndex(0),
@@ -115,7 +115,7 @@ impl Hits {
             suspect: false,
             event: EventId::from_bytes(event.to_be_bytes()),
             position: Position::new(self.number, 0),
-            value: self.values.get((self.chance.next() % 1_000) as usize).cloned(),
+            value: self.values.get((self.chance.draw() % 1_000) as usize).cloned(),
             brief: Arc::clone(&self.brief),
         }
     }

@@ -151,7 +151,7 @@ fn cost(rules: &Arc<RuleSet>, case: &Case) -> f64 {
             let key = if seq <= case.keys.min(warm_up) { seq % case.keys } else { chance.below(case.keys) };
             let at = EventTime::from_micros(1_700_000_000_000_000 + seq as i64 * case.pace);
             let event =
-                EventId::from_bytes((u128::from(chance.next()) << 64 | u128::from(seq)).to_be_bytes());
+                EventId::from_bytes((u128::from(chance.draw()) << 64 | u128::from(seq)).to_be_bytes());
             facts.times.push((seq, at));
             for rule in 0..case.rules {
                 facts.hits.push(Hit {

@@ -22,7 +22,7 @@ pub fn event(number: u64, hosts: u64, began: EventTime) -> String {
     );
     let user = chance.below(500);
     let tool = chance.below(200);
-    let guid = chance.next();
+    let guid = chance.draw();
     // Two in ten are of a kind that rules ask for, and half of those have what rules ask of it.
     let _ = match number % 10 {
         0 => write!(

@@ -35,7 +35,7 @@ pub fn run(asked: &Asked, report: &mut Report, _: &Runtime) -> Result<(), String
 
     let mut points = Vec::new();
     let sizes: &[u64] =
-        asked.sized(&[1_000, 10_000, 100_000], &[1_000, 10_000, 100_000, 1_000_000, 10_000_000]);
+        asked.sized::<&[u64]>(&[1_000, 10_000, 100_000], &[1_000, 10_000, 100_000, 1_000_000, 10_000_000]);
     for keys in sizes {
         let events = count.max(*keys);
         let rate = rate(&watched("1h", 1_000), 1, events, &|number| keyed(number, *keys))?;

@@ -25,7 +25,7 @@ pub fn table(rules: &RuleSet, paint: Paint) -> std::io::Result<()> {
             unindexed += usize::from(step.is_unindexed());
             let once = |text: String| if at == 0 { text } else { String::new() };
             let witness = match step.is_unindexed() {
-                true => paint.bad("unindexed: asked of every event"),
+                true => "unindexed: asked of every event".to_owned(),
                 false => cell::shown(&step.witness.join(" | "), WITNESS_CHARS),
             };
             table.add_row([

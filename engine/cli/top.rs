@@ -116,7 +116,7 @@ fn tables(before: &Look, now: &Look, rules_max: usize, paint: Paint) -> String {
         .collect();
     // What a rule costs a worker is its hits first, and what it remembers next.
     costliest.sort_by(|(a, a_rule), (b, b_rule)| {
-        let keys = |rule| now.of_rule("sightline_rule_keys", rule);
+        let keys = |rule: &str| now.of_rule("sightline_rule_keys", rule);
         b.total_cmp(a).then(keys(b_rule).total_cmp(&keys(a_rule))).then(a_rule.cmp(b_rule))
     });
     let mut rules =

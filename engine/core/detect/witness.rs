@@ -54,7 +54,7 @@ pub(super) struct Popularity {
 const PRESENCE_COST: f64 = 1e6;
 /// Names of the event itself whose values most events share.
 const COMMON_FIELDS: [&str; 5] = ["source", "kind", "class", "severity", "tags"];
-const COMMON_COST: f64 = 4.0;
+const COMMON_COST: f64 = 64.0;
 /// A text of so many bytes is as rare as a whole value.
 const RARE_BYTES: f64 = 16.0;
 
