@@ -59,7 +59,7 @@ BENCH ?=
 PERF = $(CARGO) bench --locked -p sightline-benches --bench load --
 
 bench: cargo
-	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) $(BENCH)
+	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) --lines "$(CARGO) bench --locked --quiet --bench state" $(BENCH)
 
 bench-quick: cargo
 	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) --quick $(BENCH)

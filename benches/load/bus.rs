@@ -10,7 +10,7 @@ use sightline::bus::jetstream::{
     ConnectSettings, Connection, FirstConnect, InFlight, JetStreamEvents, JetStreamOutputs, Shrink,
     StreamSettings, connect, setup,
 };
-use sightline::state::{Durability, SledStore};
+use sightline::state::{Durability, Room, SledStore};
 use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
 use sightline::worker::inspect::Status;
@@ -222,5 +222,7 @@ pub fn settings(partitions: usize) -> Settings {
         batch_wait: Duration::from_millis(20),
         tick_every: Duration::from_secs(1),
         checkpoint_every: Duration::from_secs(1),
+        room: Room::unlimited(),
+        scratch_dir: None,
     }
 }

@@ -107,7 +107,7 @@ pub static SECTIONS: [Section; 8] = [
 ];
 
 /// The settings, section by section.
-pub static SETTINGS: [Setting; 40] = [
+pub static SETTINGS: [Setting; 41] = [
     setting(
         "nats.url",
         Kind::Url,
@@ -269,6 +269,12 @@ pub static SETTINGS: [Setting; 40] = [
         duration(0, HOUR),
         "5s",
         "How long stopping waits for outputs to be acknowledged; a duration.",
+    ),
+    setting(
+        "worker.memory_budget",
+        Kind::Size { min: 128 * MIB },
+        "2GiB",
+        "Memory that the worker is kept within, in bytes; states beyond it lie on disk, beside the checkpoints.",
     ),
     setting("state.dir", Kind::Path, "./state", "Directory of the checkpoints."),
     setting(

@@ -126,6 +126,8 @@ pub struct WorkerConfig {
     pub tick_every: Duration,
     /// How long stopping waits for outputs to be acknowledged.
     pub drain_timeout: Duration,
+    /// Bytes of memory that the process is kept within.
+    pub memory_budget: u64,
 }
 
 /// Checkpoints.
@@ -246,6 +248,7 @@ impl Config {
                 batch_wait: read.duration("worker.batch_wait"),
                 tick_every: read.duration("worker.tick_every"),
                 drain_timeout: read.duration("worker.drain_timeout"),
+                memory_budget: read.bytes("worker.memory_budget") as u64,
             },
             state: StateConfig {
                 dir: PathBuf::from(read.text("state.dir")),
