@@ -14,6 +14,7 @@ pub mod control;
 pub mod deadletter;
 pub mod edge;
 pub mod event;
+pub mod fields;
 pub mod id;
 pub mod incident;
 pub mod position;
@@ -28,7 +29,11 @@ mod value_from;
 pub mod wire;
 pub mod zone;
 
+mod parts;
+mod scan;
+
 pub use event::{Class, Event, TimeSource};
+pub use fields::Fields;
 pub use id::{EventId, IncidentId};
 pub use incident::{Change, Incident, IncidentMessage, Resolution, Status};
 pub use position::Position;

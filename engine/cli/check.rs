@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use sightline_core::rule::Level;
 
+use crate::cli::cost;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::rules::Judged;
 use crate::cli::settings::Global;
@@ -17,6 +18,9 @@ pub struct Args {
     /// text for people, json for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+    /// Also what each rule costs: work for each event, and memory for each key
+    #[arg(long)]
+    cost: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,7 +39,10 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let judged = Judged::read(paths, &config.engine.settings())?;
     match args.format {
         Format::Text => text(&judged, global)?,
-        Format::Json => json(&judged)?,
+        Format::Json => json(&judged, args.cost)?,
+    }
+    if let (Format::Text, true, Ok(checked)) = (args.format, args.cost, &judged.verdict) {
+        cost::table(&checked.rules, global.colors().stdout)?;
     }
     Ok(if judged.verdict.is_ok() { Exit::Done } else { Exit::WrongRules })
 }
@@ -61,18 +68,21 @@ fn text(judged: &Judged, global: &Global) -> std::io::Result<()> {
     }
 }
 
-fn json(judged: &Judged) -> std::io::Result<()> {
+fn json(judged: &Judged, with_cost: bool) -> std::io::Result<()> {
     let count = |count: fn(&sightline_core::rule::RuleSet) -> usize| {
         judged.verdict.as_ref().map(|checked| count(&checked.rules)).ok()
     };
     let problems: Vec<_> = judged.problems().iter().map(|problem| problem.line(&judged.files)).collect();
-    let report = serde_json::json!({
+    let mut report = serde_json::json!({
         "ok": judged.verdict.is_ok(),
         "files": judged.files.len(),
         "rules": count(|rules| rules.rules.len()),
         "units": count(|rules| rules.units.len()),
         "problems": problems,
     });
+    if let (true, Ok(checked)) = (with_cost, &judged.verdict) {
+        report["costs"] = cost::json(&checked.rules);
+    }
     writeln!(std::io::stdout(), "{report}")
 }
 

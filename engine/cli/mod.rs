@@ -22,13 +22,16 @@ pub mod stream;
 pub mod tail;
 pub mod test;
 pub mod timeline;
+pub mod top;
 pub mod truth;
 
 mod bus;
 mod cell;
+mod cost;
 mod http;
 mod input;
 mod paint;
+mod worker_api;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -69,6 +72,8 @@ enum Command {
     Tail(tail::Args),
     /// Show what a running worker holds
     State(state::Args),
+    /// Show what a running worker is busy with: its costliest rules, again and again
+    Top(top::Args),
     /// Show settings, where they come from, and what is wrong with them
     Config(config::Args),
     /// Create the streams
@@ -111,6 +116,7 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
         Command::Backtest(args) => block_on(backtest::command(global, &args)),
         Command::Tail(args) => block_on(tail::run(global, &args)),
         Command::State(args) => block_on(state::run(global, &args)),
+        Command::Top(args) => block_on(top::run(global, &args)),
         Command::Config(args) => config::run(global, &args),
         Command::Stream(args) => block_on(stream::run(global, &args)),
         Command::NatsKeys(args) => nats_keys::run(&args),

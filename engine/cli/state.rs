@@ -1,35 +1,21 @@
 //! `sightline state`: what a running worker holds, as it tells over its API.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use serde_json::Value;
 
-use crate::api::token;
+use crate::cli::cell;
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::http::Target;
 use crate::cli::paint::Paint;
 use crate::cli::settings::Global;
-use crate::cli::{cell, http};
-use crate::config::ApiConfig;
+use crate::cli::worker_api::{self, WorkerApi};
 
 /// Whom to ask, and how to print it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The worker's API, such as http://127.0.0.1:9464; `api.listen` of the settings if not given
-    #[arg(long, value_name = "URL")]
-    api: Option<String>,
-    /// Who vouches for the API's certificate (PEM), where it speaks TLS
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Our certificate (PEM), where the API asks for one
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// The key of our certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    worker: WorkerApi,
     /// text: tables; json: as the worker says it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -46,14 +32,8 @@ enum Format {
 /// # Errors
 /// When it does not answer.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let target = target(&global.load()?.config.api, args)?;
-    let answer = http::get(&target, "/state").await?;
-    let url = target.url();
-    match answer.status {
-        200 => {}
-        401 => return Err(anyhow!("{url}/state asks for the token: set api.token_file or api.token").into()),
-        status => return Err(anyhow!("{url}/state answers {status}").into()),
-    }
+    let target = args.worker.target(global)?;
+    let answer = worker_api::ask(&target, "/state").await?;
     let mut out = std::io::stdout();
     match args.format {
         Format::Json => {
@@ -62,61 +42,11 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
         }
         Format::Text => {
             let state = serde_json::from_slice(&answer.body)
-                .with_context(|| format!("{url}/state does not tell a state"))?;
+                .with_context(|| format!("{}/state does not tell a state", target.url()))?;
             writeln!(out, "{}", tables(&state, global.colors().stdout))?;
         }
     }
     Ok(Exit::Done)
-}
-
-/// Whom the settings and the arguments mean.
-fn target(config: &ApiConfig, args: &Args) -> Result<Target, CliError> {
-    let own = || {
-        let listen = config.listen?;
-        let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
-        // Who listens everywhere listens here.
-        let here =
-            if listen.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
-        let ip = if listen.ip().is_unspecified() { here } else { listen.ip() };
-        Some(format!("{scheme}://{}", SocketAddr::new(ip, listen.port())))
-    };
-    let url = args.api.clone().or_else(own);
-    let url =
-        url.ok_or_else(|| CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned()))?;
-    let (scheme, authority) = address(&url).map_err(CliError::Usage)?;
-    let tls = match (scheme, &args.ca) {
-        (Scheme::Http, _) => None,
-        (Scheme::Https, None) => {
-            return Err(CliError::Usage(format!(
-                "{url}: say who vouches for its certificate with --ca FILE"
-            )));
-        }
-        (Scheme::Https, Some(ca)) => {
-            let own = args.cert.as_deref().zip(args.key.as_deref());
-            Some(http::tls(ca, own).map_err(|error| CliError::Usage(format!("{error:#}")))?)
-        }
-    };
-    let token = token(config).map_err(|error| CliError::Usage(error.to_string()))?;
-    Ok(Target { authority, token, tls })
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-}
-
-fn address(url: &str) -> Result<(Scheme, String), String> {
-    let (scheme, rest) = match url.strip_prefix("https://") {
-        Some(rest) => (Scheme::Https, rest),
-        None => (Scheme::Http, url.strip_prefix("http://").unwrap_or(url)),
-    };
-    let rest = rest.trim_end_matches('/');
-    let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-    match port {
-        Some(_) if !rest.contains(['/', ' ', '\r', '\n', '@']) => Ok((scheme, rest.to_owned())),
-        _ => Err("--api is no address of an API: expected one such as http://127.0.0.1:9464".to_owned()),
-    }
 }
 
 /// The state as tables. What the worker does not tell is a dash: it may be of another version.
@@ -198,7 +128,7 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
         Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / *factor as f64),
@@ -221,15 +151,5 @@ mod tests {
                 .is_some_and(|line| line.trim_start().starts_with("a ") && line.contains(" 7 ")),
             "{told}"
         );
-    }
-
-    #[test]
-    fn an_address_is_host_and_port() {
-        assert_eq!(address("http://127.0.0.1:9464/"), Ok((Scheme::Http, "127.0.0.1:9464".to_owned())));
-        assert_eq!(address("https://a:1"), Ok((Scheme::Https, "a:1".to_owned())));
-        assert_eq!(address("localhost:1"), Ok((Scheme::Http, "localhost:1".to_owned())));
-        for wrong in ["ftp://a:1", "a", "http://a:1/state", "a:99999", "http://u:p@a:1"] {
-            assert!(address(wrong).is_err(), "{wrong}");
-        }
     }
 }

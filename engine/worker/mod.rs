@@ -16,3 +16,4 @@ pub mod report;
 pub mod run;
 pub mod start;
 mod threads;
+mod unpack;

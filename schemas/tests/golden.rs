@@ -14,6 +14,7 @@ use sightline_schemas::control::{EngineSettings, IncidentCommand, RuleFile, Rule
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{self, Reason, Reject};
 use sightline_schemas::event::Entity;
+use sightline_schemas::fields::Fields;
 use sightline_schemas::incident::{
     CoverageGap, Evidence, Named, RuleRef, Scope, ScopeType, SeverityBasis, StatusChange, StepExplain,
 };
@@ -58,6 +59,10 @@ fn map<const N: usize>(members: [(&'static str, Value<'static>); N]) -> Value<'s
     Value::Map(members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())
 }
 
+fn payload<'a, const N: usize>(members: [(&'static str, Value<'static>); N]) -> Fields<'a> {
+    members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value as Value<'a>)).collect()
+}
+
 fn str(text: &'static str) -> Value<'static> {
     Value::Str(Cow::Borrowed(text))
 }
@@ -65,7 +70,7 @@ fn str(text: &'static str) -> Value<'static> {
 const RECEIVED: &str = "2026-05-08T12:30:02Z";
 
 /// An event that has everything.
-fn event() -> Event<'static> {
+fn event<'a>() -> Event<'a> {
     Event {
         v: 1,
         id: EventId::from_source_key("acme", "edr", "7f3a/12"),
@@ -96,7 +101,7 @@ fn event() -> Event<'static> {
         title: text("A program from the internet was started"),
         description: text("In two lines:\nthis is the second \"one\"."),
         tags: vec![Cow::Borrowed("execution"), Cow::Borrowed("t1204")],
-        fields: map([
+        fields: payload([
             ("pid", Value::Int(4_711)),
             ("score", Value::Float(0.5)),
             ("signed", Value::Bool(false)),
@@ -110,7 +115,7 @@ fn event() -> Event<'static> {
     }
 }
 
-fn second() -> Event<'static> {
+fn second<'a>() -> Event<'a> {
     Event {
         v: 1,
         id: EventId::from_source_key("acme", "edr", "7f3a/13"),
@@ -120,7 +125,7 @@ fn second() -> Event<'static> {
         kind: Cow::Borrowed("process_end"),
         occurred_at: at("2026-05-08T12:30:01Z"),
         received_at: at(RECEIVED),
-        fields: map([]),
+        fields: Fields::default(),
         class: Class::Event,
         severity: Severity::Info,
         severity_raw: None,

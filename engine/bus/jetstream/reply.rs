@@ -28,10 +28,17 @@ impl Delivered {
     /// `<domain>.<account>` before the stream and a random token at the end (ADR-15 of nats-architecture-and-design).
     pub(super) fn parse(reply: &str) -> Option<Self> {
         let rest = reply.strip_prefix(DELIVERY_PREFIX)?;
-        let before_stream = if rest.split('.').count() == 7 { 0 } else { 2 };
-        let mut tokens = rest.split('.').skip(before_stream + 3);
-        let seq = tokens.next()?.parse().ok()?;
-        let nanos: i64 = tokens.nth(1)?.parse().ok()?;
+        // In one pass: every message has one.
+        let (mut tokens, mut count) = ([""; 8], 0);
+        for token in rest.split('.') {
+            if let Some(place) = tokens.get_mut(count) {
+                *place = token;
+            }
+            count += 1;
+        }
+        let before_stream = if count == 7 { 0 } else { 2 };
+        let seq = tokens[before_stream + 3].parse().ok()?;
+        let nanos: i64 = tokens[before_stream + 5].parse().ok()?;
         Some(Delivered { seq, received_at: EventTime::from_micros(nanos / 1_000) })
     }
 

@@ -6,7 +6,7 @@ use sightline_schemas::control::EngineSettings;
 use sightline_schemas::incident::{RuleRef, ScopeType};
 use smallvec::SmallVec;
 
-use crate::detect::Detector;
+use crate::detect::DetectorBuilder;
 use crate::field::Field;
 use crate::hit::RuleIndex;
 use crate::predicate::{Case, Condition, Predicate, Test, Texts, Where};
@@ -24,7 +24,6 @@ pub(super) fn build(
     settings: &EngineSettings,
 ) -> RuleSet {
     drafts.iter_mut().for_each(add_witnesses);
-    let mut detector = Detector::default();
     let mut units: Vec<Unit> = Vec::new();
     let mut rules: Vec<Rule> = Vec::with_capacity(drafts.len());
     // What rules ask of the rules that they build on must be remembered there.
@@ -62,11 +61,6 @@ pub(super) fn build(
         let parts = draft.by.value;
         let steps: Vec<Step> =
             draft.steps.into_iter().map(|step| build_step(step, &parts, &asked[at], ids)).collect();
-        for (step_at, step) in steps.iter().enumerate() {
-            if let Input::Events(condition) = &step.input {
-                detector.add((index, step_at as u8), condition);
-            }
-        }
         rules.push(Rule {
             reference: RuleRef { id: draft.id.value, version: hash(&draft.whole) },
             title: draft.title,
@@ -86,6 +80,15 @@ pub(super) fn build(
             feeds: std::mem::take(&mut feeds[at]),
         });
     }
+    let mut detector = DetectorBuilder::default();
+    for (at, rule) in rules.iter().enumerate() {
+        for (step_at, step) in rule.steps.iter().enumerate() {
+            if let Input::Events(condition) = &step.input {
+                detector.add((crate::detect::index(at), step_at as u8), condition);
+            }
+        }
+    }
+    let detector = detector.build();
     let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();
     RuleSet { rules, units, unit_places, detector, strata, settings: settings.clone() }
 }

@@ -7,6 +7,7 @@ use sightline_schemas::control::EngineSettings;
 use crate::limits::{CHAIN_DEPTH_MAX, GROUP_RULES_MAX, RULE_FILE_BYTES_MAX, RULES_MAX};
 use crate::rule::build::build;
 use crate::rule::check_steps::check_steps;
+use crate::rule::cost::slow_steps;
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{self, Draft, DraftInput, Problems};
 use crate::rule::lists::{Lists, is_rule_file};
@@ -64,7 +65,11 @@ pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec
     if problems.iter().any(|problem| problem.level == Level::Error) {
         return Err(problems);
     }
-    Ok(Checked { rules: build(drafts, &ids, &strata, settings), warnings: problems })
+    let spans: Vec<_> = drafts.iter().map(|draft| (draft.file, draft.id.span.clone())).collect();
+    let rules = build(drafts, &ids, &strata, settings);
+    problems.extend(slow_steps(&rules, &spans));
+    problems.sort_by_key(|problem| (problem.file, problem.span.start));
+    Ok(Checked { rules, warnings: problems })
 }
 
 fn read_file(file: usize, source: &Source, all: &mut Vec<Diagnostic>) -> Option<Node> {
