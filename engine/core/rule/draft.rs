@@ -257,7 +257,7 @@ pub fn print_duration(micros: i64) -> String {
     humantime::format_duration(std::time::Duration::from_micros(micros.unsigned_abs())).to_string()
 }
 
-const RULE_KEYS: [&str; 15] = [
+pub(crate) const RULE_KEYS: [&str; 15] = [
     "id",
     "title",
     "description",

@@ -12,6 +12,7 @@ mod draft_case;
 mod draft_compare;
 mod draft_match;
 mod draft_step;
+mod files;
 pub mod lists;
 mod modifiers;
 pub mod plan;
@@ -20,3 +21,5 @@ pub mod tree;
 pub use check::check;
 pub use diagnostic::{Diagnostic, Level, Source};
 pub use plan::{Input, KeyPart, Need, Pattern, Rule, RuleSet, Step, Unit};
+
+pub(crate) use draft_match::condition as match_block;
