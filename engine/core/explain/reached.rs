@@ -38,9 +38,9 @@ pub(super) fn reached(rule: &Rule, hits: &[Vec<&Satisfied>]) -> Reached {
 }
 
 /// How much of its need a step has among these hits.
-pub(super) fn has(need: Need, hits: &[&Satisfied]) -> u32 {
+pub(super) fn has(need: &Need, hits: &[&Satisfied]) -> u32 {
     let count = match need {
-        Need::Distinct(_) => {
+        Need::Values(_) => {
             let values: std::collections::BTreeSet<&str> =
                 hits.iter().filter_map(|hit| hit.value.as_deref()).collect();
             values.len()
@@ -64,7 +64,7 @@ fn all_of(rule: &Rule, hits: &[Vec<&Satisfied>]) -> Reached {
             let from = hits.partition_point(|hit| hit.at < start);
             let to = hits.partition_point(|hit| hit.at <= end);
             let needed = step.need.threshold().max(1);
-            score += f64::from(has(step.need, &hits[from..to]).min(needed)) / f64::from(needed);
+            score += f64::from(has(&step.need, &hits[from..to]).min(needed)) / f64::from(needed);
             steps.push((from..to).collect());
         }
         if score > best.0 {

@@ -160,7 +160,7 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
     let mut missing = Vec::new();
     for (at, step) in rule.steps.iter().enumerate() {
         let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
-        let (needed, has) = (step.need.threshold(), reached::has(step.need, &mine));
+        let (needed, has) = (step.need.threshold(), reached::has(&step.need, &mine));
         let pieces = mine.iter().take(LISTED_MAX).map(|hit| piece(hit)).collect();
         steps.push(StepReached { step: step.name.clone(), needed, has, pieces });
         if has < needed {

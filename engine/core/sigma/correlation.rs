@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::rule::diagnostic::nearest;
 use crate::rule::draft::Problems;
-use crate::rule::tree::{Kind, Node};
+use crate::rule::tree::{Kind, Node, Saying};
 use crate::sigma::condition::{Expression, choices, parse};
 use crate::sigma::mapping::Mapping;
 use crate::sigma::native::{Block, flag, list, map, text};
@@ -466,7 +466,7 @@ impl Writer<'_> {
             return None;
         }
         let by: Vec<Option<String>> =
-            bases.iter().map(|(_, base)| get(base, "by").map(|node| node.canonical(&[]))).collect();
+            bases.iter().map(|(_, base)| get(base, "by").map(|node| node.canonical(Saying::Whole))).collect();
         if by.windows(2).any(|pair| pair[0] != pair[1]) {
             let help = "map the fields to one name in the mapping, instead of `aliases`";
             let message = "events of rules with different keys cannot be counted as one";
