@@ -1,10 +1,17 @@
 //! Sigma rules mean here what they mean elsewhere.
 //!
 //! SigmaHQ's rules and four lanes of events are read from `SIGHTLINE_DATA`, where it is set; a few of both ship in
-//! `tests/data/sigma`. `SIGHTLINE_SIGMA_EVENTS` is how many events of each lane are compared (`make sigma` for all).
+//! `tests/data/sigma`. `SIGHTLINE_SIGMA_EVENTS` is how many events of each lane are compared, `SIGHTLINE_SIGMA_CASES` how many
+//! random correlations of each type and order (`make sigma` for the long run). The references are no part of what ships:
+//! they are built and fetched here, and where that cannot be done the test says what it skips.
 
 mod archive;
+mod correlations;
 mod detections;
+mod pysigma;
+#[path = "../sim/random.rs"]
+#[allow(dead_code, reason = "the simulation uses more of it")]
+mod random;
 mod rsigma;
 
 use std::collections::BTreeMap;
@@ -12,10 +19,8 @@ use std::path::{Path, PathBuf};
 
 use sightline_core::rule::diagnostic::Color;
 use sightline_core::rule::{Source, check};
+use sightline_core::sigma::convert::convert;
 use sightline_schemas::control::EngineSettings;
-
-/// Rules that cannot be loaded, and why: look-around needs more than linear time.
-const NOT_LOADED: [(&str, &str); 0] = [];
 
 fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("SIGHTLINE_DATA").map(PathBuf::from)?;
@@ -36,24 +41,16 @@ fn events_max() -> usize {
     said.map_or(300, |said| said.parse().expect("SIGHTLINE_SIGMA_EVENTS is a number"))
 }
 
-/// Loads each file by itself; the rest, and why they are left out.
+/// The files that load together, and what is said of the others.
 fn loadable(files: Vec<Source>) -> (Vec<Source>, Vec<String>) {
-    let mut refused = Vec::new();
-    let whole = files.clone();
-    let Err(problems) = check::check(&whole, &EngineSettings::default()) else { return (files, refused) };
+    let Err(problems) = check::check(&files, &EngineSettings::default()) else { return (files, Vec::new()) };
     let mut wrong: BTreeMap<usize, String> = BTreeMap::new();
     for problem in problems {
-        let said = problem.render(&whole, Color::Plain);
+        let said = problem.render(&files, Color::Plain);
         wrong.entry(problem.file).or_insert(said);
     }
-    let kept = files
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| !wrong.contains_key(at))
-        .map(|(_, file)| file)
-        .collect();
-    refused.extend(wrong.into_values());
-    (kept, refused)
+    let kept = files.into_iter().enumerate().filter(|(at, _)| !wrong.contains_key(at)).map(|(_, file)| file);
+    (kept.collect(), wrong.into_values().collect())
 }
 
 #[test]
@@ -69,6 +66,28 @@ fn all_rules_of_sigmahq_load() {
     let checked = check::check(&kept, &EngineSettings::default()).expect("what is left loads");
     assert_eq!(checked.rules.rules.len(), kept.len());
     eprintln!("{} rules loaded, {} not", kept.len(), refused.len());
+}
+
+#[test]
+fn what_is_converted_to_native_rules_says_the_same() {
+    let files = match data() {
+        Some(data) => archive::rules(&data.join("sigmahq_rules.tar.zst")),
+        None => archive::folder(&shipped()),
+    };
+    // Every tenth: what a rule looks like does not depend on the others.
+    let files: Vec<Source> = files.into_iter().step_by(10).collect();
+    let converted = convert(&files).unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(|problem| problem.render(&files, Color::Plain)).collect::<String>())
+    });
+    let versions = |files: &[Source]| -> BTreeMap<String, String> {
+        let checked = check::check(files, &EngineSettings::default()).unwrap_or_else(|problems| {
+            panic!("{}", problems.iter().map(|problem| problem.render(files, Color::Plain)).collect::<String>())
+        });
+        checked.rules.rules.into_iter().map(|rule| (rule.reference.id, rule.reference.version)).collect()
+    };
+    let native = vec![Source { name: "native.yaml".to_owned(), text: converted.text.clone() }];
+    assert_eq!(versions(&native), versions(&files));
+    assert!(converted.left_out.iter().any(|what| what.ends_with(": `date`")), "{:?}", converted.left_out);
 }
 
 #[test]
@@ -90,6 +109,64 @@ fn detections_are_those_of_rsigma() {
         let lines = archive::lines(&data.join(format!("lane_{lane}.ndjson.zst")), events_max());
         compare(lane, &reference, files.clone(), &lines);
     }
+}
+
+#[test]
+fn correlations_are_those_of_pysigma() {
+    let reference = match pysigma::Reference::fetch() {
+        Ok(reference) => reference,
+        Err(why) => return eprintln!("SKIPPED: pySigma cannot be had here: {why}"),
+    };
+    let said = |name: &str| std::env::var(name).ok().map(|said| said.parse::<u64>().expect("a number"));
+    let each = said("SIGHTLINE_SIGMA_CASES").unwrap_or(4);
+    let first = said("SIGHTLINE_SIGMA_SEED").unwrap_or(0);
+    let mut cases = Vec::new();
+    for sort in correlations::SORTS {
+        for order in correlations::ORDERS {
+            for seed in first..first + each {
+                let place = seed * 1_000 + sort as u64 * 10 + order as u64;
+                cases.push((
+                    order,
+                    seed,
+                    correlations::Case::random(sort, order, &mut random::Random::new(place)),
+                ));
+            }
+        }
+    }
+    let lines: Vec<String> = cases.iter().map(|(_, _, case)| case.for_reference()).collect();
+    let mut compared: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for ((order, seed, case), answer) in cases.iter().zip(reference.answers(&lines)) {
+        let (theirs, ours) = (case.brought_about(&answer), case.alerts());
+        let (cases, alerts) = compared.entry((case.sort, *order)).or_default();
+        (*cases, *alerts) = (*cases + 1, *alerts + ours.len() as u64);
+        if theirs != ours {
+            let relative = |alerts: Vec<&correlations::Alert>| -> Vec<String> {
+                alerts
+                    .iter()
+                    .map(|(at, group)| format!("+{} ms {}", at - correlations::START, group.join(" | ")))
+                    .collect()
+            };
+            wrong.push(format!(
+                "{:?}, {order:?}, seed {seed}:\nmissing {:?}\ntoo many {:?}\n{}\n{}",
+                case.sort,
+                relative(theirs.difference(&ours).collect()),
+                relative(ours.difference(&theirs).collect()),
+                case.rules,
+                case.arrival
+                    .iter()
+                    .map(|place| case.events[*place].to_string())
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            ));
+        }
+    }
+    for ((sort, order), (cases, alerts)) in &compared {
+        eprintln!("{sort:?}, {order:?}: {cases} cases, {alerts} alerts");
+    }
+    let kinds: Vec<&str> = wrong.iter().filter_map(|text| text.lines().next()).collect();
+    let first = wrong.first().cloned().unwrap_or_default();
+    assert!(wrong.is_empty(), "{} of {} cases differ: {kinds:#?}\n{first}", wrong.len(), cases.len());
 }
 
 /// Both detect the same in each event, with log sources and without.
