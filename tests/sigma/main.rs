@@ -81,7 +81,10 @@ fn what_is_converted_to_native_rules_says_the_same() {
     });
     let versions = |files: &[Source]| -> BTreeMap<String, String> {
         let checked = check::check(files, &EngineSettings::default()).unwrap_or_else(|problems| {
-            panic!("{}", problems.iter().map(|problem| problem.render(files, Color::Plain)).collect::<String>())
+            panic!(
+                "{}",
+                problems.iter().map(|problem| problem.render(files, Color::Plain)).collect::<String>()
+            )
         });
         checked.rules.rules.into_iter().map(|rule| (rule.reference.id, rule.reference.version)).collect()
     };

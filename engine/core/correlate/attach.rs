@@ -164,6 +164,9 @@ impl KeyState {
             let hit = self.members[own].tracks[*track].hit(*index);
             self.incidents[at].add_evidence(rule, &rule.steps[*track], hit, new_event);
         }
+        for absence in &found.absences {
+            self.incidents[at].add_absence(rule, *absence);
+        }
     }
 
     /// Whether each hit is an event of its own, as there is one step only.
