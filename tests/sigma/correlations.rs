@@ -75,6 +75,10 @@ pub type Alert = (i64, Vec<String>);
 pub struct Case {
     pub sort: Sort,
     pub rules: String,
+    /// Sets of events of which each can bring it about, when all of one are there.
+    ways: Vec<Vec<&'static str>>,
+    /// How long the window is, in milliseconds.
+    window: i64,
     pub groups: Vec<&'static str>,
     pub events: Vec<Value>,
     /// The order in which they come in.
@@ -108,8 +112,8 @@ impl Case {
                 arrival.swap(place, random.below(place as u64 + 1) as usize);
             }
         }
-        let rules = rules(sort, span, &groups, random);
-        Case { sort, rules, groups, events, arrival }
+        let (rules, ways) = rules(sort, span, &groups, random);
+        Case { sort, rules, ways, window: span * 1_000, groups, events, arrival }
     }
 
     /// The case as the reference reads it.
@@ -125,26 +129,34 @@ impl Case {
         };
         let all = alerts.as_array().expect("a list").iter().map(alert);
         all.filter(|(at, group)| {
-            let here = |event: &&Value| {
-                let mine = self.groups.iter().zip(group).all(|(name, value)| {
+            let mine = |event: &&Value| {
+                let mut parts = self.groups.iter().zip(group);
+                parts.all(|(name, value)| {
                     text(&event[name]).is_some_and(|text| text.eq_ignore_ascii_case(value))
-                });
-                event["timestamp"] == *at && mine
+                })
             };
-            self.events.iter().filter(here).any(|event| self.brings_about(event))
+            let mine: Vec<&Value> = self.events.iter().filter(mine).collect();
+            mine.iter().any(|event| event["timestamp"] == *at && self.brings_about(event, *at, &mine))
         })
         .collect()
     }
 
-    fn brings_about(&self, event: &Value) -> bool {
-        match self.sort {
+    fn brings_about(&self, event: &Value, at: i64, group: &[&Value]) -> bool {
+        let counts = match self.sort {
             Sort::ValueCount => !event["val"].is_null(),
             Sort::ValueSum | Sort::ValueAvg | Sort::ValueMedian | Sort::ValuePercentile => {
                 !event["num"].is_null()
             }
-            Sort::TemporalOrdered => event["ev"] == "c",
             _ => true,
-        }
+        };
+        let there = |name: &&str| {
+            group.iter().any(|event| {
+                let time = event["timestamp"].as_i64().expect("milliseconds");
+                event["ev"] == **name && (at - self.window..=at).contains(&time)
+            })
+        };
+        let own = |way: &&Vec<&str>| way.iter().any(|name| event["ev"] == *name);
+        counts && self.ways.iter().filter(own).any(|way| way.iter().all(|name| there(name)))
     }
 
     /// The alerts here.
@@ -274,7 +286,9 @@ fn correlation(
     )
 }
 
-fn rules(sort: Sort, span: i64, groups: &[&str], random: &mut Random) -> String {
+type Ways = Vec<Vec<&'static str>>;
+
+fn rules(sort: Sort, span: i64, groups: &[&str], random: &mut Random) -> (String, Ways) {
     let bases = [("a", "{ev: a}"), ("b", "{ev: b}"), ("c", "{ev: c}"), ("ab", "{ev: [a, b]}")];
     let mut text: String = bases.iter().map(|(name, selection)| detection(name, selection)).collect();
     let bound = |least: i64, most: i64, random: &mut Random| {
@@ -291,15 +305,17 @@ fn rules(sort: Sort, span: i64, groups: &[&str], random: &mut Random) -> String 
         let comparison = random.pick(&["gt", "gte", "lt", "lte"]);
         format!("{comparison}: {number:?}")
     };
-    let one_or_two = |random: &mut Random| if random.percent(50) { "a" } else { "a, b" };
+    let one_or_two = if random.percent(50) { "a" } else { "a, b" };
+    let each = |names: &[&'static str]| -> Ways { names.iter().map(|name| vec![*name]).collect() };
+    let mut ways = if one_or_two == "a" { each(&["a"]) } else { each(&["a", "b"]) };
     let top = match sort {
         Sort::EventCount => {
             let condition = bound(1, 5, random);
-            correlation("top", "event_count", one_or_two(random), groups, span, Some(condition))
+            correlation("top", "event_count", one_or_two, groups, span, Some(condition))
         }
         Sort::ValueCount => {
             let condition = bound(1, 4, random).replacen('{', "{field: val, ", 1);
-            correlation("top", "value_count", one_or_two(random), groups, span, Some(condition))
+            correlation("top", "value_count", one_or_two, groups, span, Some(condition))
         }
         Sort::ValueSum | Sort::ValueAvg | Sort::ValueMedian | Sort::ValuePercentile => {
             let (name, more) = match sort {
@@ -309,31 +325,38 @@ fn rules(sort: Sort, span: i64, groups: &[&str], random: &mut Random) -> String 
                 _ => ("value_percentile", format!(", percentile: {}", random.pick(&[0, 25, 50, 75, 100]))),
             };
             let condition = format!("{{field: num, {}{more}}}", measured(random));
-            correlation("top", name, one_or_two(random), groups, span, Some(condition))
+            correlation("top", name, one_or_two, groups, span, Some(condition))
         }
         Sort::Temporal => {
             let condition = random.percent(30).then(|| format!("{{gte: {}}}", random.between(1, 3)));
             let rules = random.pick(&["a, b, c", "a, ab, c"]);
+            ways = each(&["a", "b", "c"]);
             correlation("top", "temporal", rules, groups, span, condition)
         }
         Sort::TemporalOrdered => {
             let rules = random.pick(&["a, b, c", "a, c", "b, a, c"]);
+            ways = each(&["c"]);
             correlation("top", "temporal_ordered", rules, groups, span, None)
         }
         Sort::Extended => {
-            let condition = random.pick(&["a and b", "a or (b and c)", "(a or b) and c", "2 of them"]);
-            let condition = match *condition {
-                "2 of them" => "(a and b) or (a and c) or (b and c)".to_owned(),
-                other => other.to_owned(),
-            };
+            let choices: [(&str, &[&[&'static str]]); 4] = [
+                ("a and b and c", &[&["a", "b", "c"]]),
+                ("a or (b and c)", &[&["a"], &["b", "c"]]),
+                ("(a or b) and c", &[&["a", "c"], &["b", "c"]]),
+                ("(a and b) or (a and c) or (b and c)", &[&["a", "b"], &["a", "c"], &["b", "c"]]),
+            ];
+            let (condition, sets) = *random.pick(&choices);
+            ways = sets.iter().map(|set| set.to_vec()).collect();
+            let condition = condition.to_owned();
             correlation("top", "temporal", "a, b, c", groups, span, Some(condition))
         }
         Sort::Chain => {
             let below = correlation("below", "event_count", "a", groups, span, Some("{gte: 2}".to_owned()));
             let top = correlation("top", "temporal", "below, c", groups, span + 1, None);
+            ways = each(&["a", "c"]);
             below + &top
         }
     };
     text.push_str(&top);
-    text
+    (text, ways)
 }

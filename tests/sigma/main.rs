@@ -59,13 +59,8 @@ fn all_rules_of_sigmahq_load() {
     let files = archive::rules(&data.join("sigmahq_rules.tar.zst"));
     assert_eq!(files.len(), 3_141);
     let (kept, refused) = loadable(files);
-    let expected =
-        |text: &&String| NOT_LOADED.iter().any(|(name, why)| text.contains(name) && text.contains(why));
-    let unexpected: Vec<&String> = refused.iter().filter(|text| !expected(text)).collect();
-    assert!(unexpected.is_empty(), "{} of 3,141 do not load:\n{}", unexpected.len(), refused.join("\n"));
-    let checked = check::check(&kept, &EngineSettings::default()).expect("what is left loads");
-    assert_eq!(checked.rules.rules.len(), kept.len());
-    eprintln!("{} rules loaded, {} not", kept.len(), refused.len());
+    assert!(refused.is_empty(), "{} of 3,141 do not load:\n{}", refused.len(), refused.join("\n"));
+    eprintln!("{} rules loaded", kept.len());
 }
 
 #[test]
@@ -101,16 +96,56 @@ fn detections_are_those_of_rsigma() {
     };
     let small = shipped();
     let lines = std::fs::read_to_string(small.join("events.ndjson")).expect("it ships");
-    let files = archive::folder(&small);
-    compare("shipped", &reference, files, &lines.lines().map(str::to_owned).collect::<Vec<_>>());
+    let lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+    compare(&reference, archive::folder(&small), &[("shipped", lines)]);
 
     let Some(data) = data() else {
         return eprintln!("SKIPPED: SIGHTLINE_DATA is not set: the lanes are not compared");
     };
-    let (files, _) = loadable(archive::rules(&data.join("sigmahq_rules.tar.zst")));
-    for lane in ["no_match", "raw_windows", "structured_windows", "sysmon_file_event"] {
-        let lines = archive::lines(&data.join(format!("lane_{lane}.ndjson.zst")), events_max());
-        compare(lane, &reference, files.clone(), &lines);
+    let files = archive::rules(&data.join("sigmahq_rules.tar.zst"));
+    let lanes = ["no_match", "raw_windows", "structured_windows", "sysmon_file_event"];
+    let lanes =
+        lanes.map(|name| (name, archive::lines(&data.join(format!("lane_{name}.ndjson.zst")), events_max())));
+    compare(&reference, files, &lanes);
+}
+
+/// Whether a rule lists keywords under `|all`: rsigma takes each of those for a whole value, pySigma for a part of one.
+fn has_all_keywords(file: &Source) -> bool {
+    file.text.lines().any(|line| line.trim_start().trim_start_matches("- ").starts_with("'|all':"))
+}
+
+/// Both detect the same in each event, with log sources and without.
+#[track_caller]
+fn compare(reference: &rsigma::Reference, files: Vec<Source>, lanes: &[(&str, Vec<String>)]) {
+    let (apart, files): (Vec<Source>, Vec<Source>) = files.into_iter().partition(has_all_keywords);
+    eprintln!("{} rules compared, {} with keywords under `|all` are not", files.len(), apart.len());
+    for routing in [rsigma::Routing::Logsource, rsigma::Routing::None] {
+        let rules = detections::compiled(files.clone(), routing);
+        for (name, lines) in lanes {
+            let theirs = reference.detections(&files, lines, routing);
+            let ours = detections::detections(&rules, lines);
+            let missing: Vec<_> = theirs.difference(&ours).collect();
+            let extra: Vec<_> = ours.difference(&theirs).collect();
+            let shown = |differing: &[&(usize, String)]| {
+                let lines =
+                    differing.iter().take(5).map(|(event, rule)| format!("  {rule} in {}", lines[*event]));
+                lines.collect::<Vec<_>>().join("\n")
+            };
+            assert!(
+                missing.is_empty() && extra.is_empty(),
+                "{name}, {routing:?}: of {} detections {} are missing:\n{}\nand {} are too many:\n{}",
+                theirs.len(),
+                missing.len(),
+                shown(&missing),
+                extra.len(),
+                shown(&extra),
+            );
+            eprintln!(
+                "{name}, {routing:?}: {} events, {} detections, no difference",
+                lines.len(),
+                ours.len()
+            );
+        }
     }
 }
 
@@ -170,30 +205,4 @@ fn correlations_are_those_of_pysigma() {
     let kinds: Vec<&str> = wrong.iter().filter_map(|text| text.lines().next()).collect();
     let first = wrong.first().cloned().unwrap_or_default();
     assert!(wrong.is_empty(), "{} of {} cases differ: {kinds:#?}\n{first}", wrong.len(), cases.len());
-}
-
-/// Both detect the same in each event, with log sources and without.
-#[track_caller]
-fn compare(name: &str, reference: &rsigma::Reference, files: Vec<Source>, lines: &[String]) {
-    for routing in [rsigma::Routing::Logsource, rsigma::Routing::None] {
-        let theirs = reference.detections(&files, lines, routing);
-        let ours = detections::detections(files.clone(), lines, routing);
-        let missing: Vec<_> = theirs.iter().filter(|detection| !ours.contains(detection)).collect();
-        let extra: Vec<_> = ours.iter().filter(|detection| !theirs.contains(detection)).collect();
-        let shown = |differing: &[&(usize, String)]| {
-            let lines =
-                differing.iter().take(5).map(|(event, rule)| format!("  {rule} in {}", lines[*event]));
-            lines.collect::<Vec<_>>().join("\n")
-        };
-        assert!(
-            missing.is_empty() && extra.is_empty(),
-            "{name}, {routing:?}: of {} detections {} are missing:\n{}\nand {} are too many:\n{}",
-            theirs.len(),
-            missing.len(),
-            shown(&missing),
-            extra.len(),
-            shown(&extra),
-        );
-        eprintln!("{name}, {routing:?}: {} events, {} detections, no difference", lines.len(), ours.len());
-    }
 }
