@@ -296,6 +296,25 @@ fn what_a_correlation_needs_and_is_not_there_is_named() {
 }
 
 #[test]
+fn the_shipped_mappings_are_in_order() {
+    let rule = "title: x\nid: x\nlogsource: {product: windows, category: process_creation}\n\
+                detection: {s: {Image|endswith: evil.exe}, condition: s}\n";
+    for entry in std::fs::read_dir("rules/mappings").expect("the folder of mappings") {
+        let path = entry.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("a mapping");
+        let source = |name: &str, text: &str| Source { name: name.to_owned(), text: text.to_owned() };
+        let files = [source("mapping.yaml", &text), source("rule.yml", rule)];
+        let checked = check::check(&files, &EngineSettings::default());
+        let checked = checked.unwrap_or_else(|problems| {
+            let said: Vec<String> =
+                problems.iter().map(|problem| problem.render(&files, Color::Plain)).collect();
+            panic!("{}: {}", path.display(), said.join("\n"))
+        });
+        assert_eq!(checked.rules.rules.len(), 1);
+    }
+}
+
+#[test]
 fn a_mapping_that_leaves_a_log_source_out_is_told_which() {
     let rule = "---\ntitle: x\nid: x\nlogsource: {product: windows, category: process_creation}\n\
                 detection: {s: {x: y}, condition: s}\n";
@@ -453,6 +472,57 @@ fn what_waits_or_measures_has_its_place() {
             (6, "a sequence cannot measure a step", "rule: …"),
             (7, "a sequence cannot ask what is new", "rule: …"),
             (11, "`first_seen` beside other steps", "rule: …"),
+        ],
+    );
+}
+
+#[test]
+fn what_must_not_happen_has_its_place_in_an_order() {
+    expect(
+        "rules:
+  - id: one
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true}
+  - id: two
+    until: {match: {kind: c}}
+    steps: [{name: a, match: {kind: a}}]
+  - id: three
+    ordered: true
+    steps: [{name: b, match: {kind: b}, absent: true}]
+  - id: four
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true, within: 5m}
+      - {name: c, match: {kind: c}, min_gap: 5m, max_gap: 1m}
+  - id: five
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true, min_count: 3}
+      - {name: c, match: {kind: c}, within: 5m}
+  - id: six
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true, if_silent: drop}
+  - id: seven
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {source: s, kind: b}, absent: true, if_silent: shout}
+",
+        &[
+            (5, "`absent` without order", "ordered: true"),
+            (7, "`until` without order", "ordered: true"),
+            (9, "nothing must happen in this rule", "add the step"),
+            (16, "`within` between two steps", "leave it out"),
+            (17, "a gap that cannot be", "longer than `max_gap`"),
+            (22, "`min_count` of a step that must not happen", "rule: …"),
+            (23, "`within` of a step that must happen", "absent: true"),
+            (28, "nobody knows who would report this step", "alive"),
+            (33, "`if_silent` cannot be `shout`", "expected `say`"),
         ],
     );
 }

@@ -10,7 +10,7 @@ mod correlations;
 mod detections;
 mod pysigma;
 #[path = "../sim/random.rs"]
-#[allow(dead_code, reason = "the simulation uses more of it")]
+#[expect(dead_code, reason = "the simulation uses more of it")]
 mod random;
 mod rsigma;
 

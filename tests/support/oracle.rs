@@ -286,6 +286,12 @@ impl Rule {
             || self.steps.iter().any(|step| step.absent.is_some() || step.need.can_be_undone())
     }
 
+    /// How far back from a moment its evidence can lie.
+    fn span(&self) -> i64 {
+        let followers = if self.ordered { self.absent(true) } else { Vec::new() };
+        self.window + followers.into_iter().map(|(_, within)| within).max().unwrap_or(0)
+    }
+
     /// For each place of a sequence its step, the least and the most seconds since the place before, and the steps that
     /// must not happen since then.
     fn places(&self) -> Vec<SeqPlace> {
@@ -415,12 +421,14 @@ impl<'r> Oracle<'r> {
     fn give(&mut self, tenant: &str, hit: Hit, values: impl Fn(&str) -> Vec<String>) {
         let rule = &self.rules[hit.rule];
         let step = rule.steps.get(hit.step);
+        // Whoever would report a step is looked for under the step's key.
+        let keyed = step.or_else(|| rule.steps.get(hit.step.checked_sub(ALIVE)?));
         if step.and_then(|step| step.need.field()).is_some_and(|field| !hit.fields.contains_key(field)) {
             return;
         }
         let mut keys: Vec<Vec<String>> = vec![Vec::new()];
         for part in &rule.by {
-            let values = values(step.and_then(|step| step.key_from.get(part)).unwrap_or(part));
+            let values = values(keyed.and_then(|step| step.key_from.get(part)).unwrap_or(part));
             let with = |key: &Vec<String>| {
                 let key = key.clone();
                 values
@@ -493,7 +501,7 @@ impl<'r> Oracle<'r> {
         let place = &self.places[name];
         let members: Vec<usize> =
             (0..self.rules.len()).filter(|at| self.rules[*at].unit() == name.1).collect();
-        let window = members.iter().map(|at| self.rules[*at].window).max().unwrap_or(0);
+        let window = members.iter().map(|at| self.rules[*at].span()).max().unwrap_or(0);
         // Every moment of every rule of the unit, with its evidence.
         let mut all: BTreeMap<Moment, Complete> = BTreeMap::new();
         for member in members {

@@ -58,8 +58,8 @@ impl KeyState {
     ) -> bool {
         let mut near = self.incidents.iter().enumerate().filter(|(_, incident)| {
             incident.status.is_active()
-                && found.moment.at >= incident.first.at.minus(unit.window)
-                && found.moment.at <= incident.last.plus(unit.window)
+                && found.moment.at >= incident.first.at.minus(unit.gap)
+                && found.moment.at <= incident.last.plus(unit.gap)
         });
         let earlier = near.next().map(|(at, _)| at);
         let later = near.next().map(|(at, _)| at);

@@ -181,10 +181,11 @@ fn join_unit(
         Timing::Settled { wait } => wait,
     };
     let window = draft.window.value;
+    let span = window.saturating_add(wait);
     // Before a sequence begins, something may have to be missing.
     let first = draft.steps.iter().position(DraftStep::is_place).unwrap_or(0);
     let before = absences(draft).filter(|(at, _, _)| *at < first).map(|(_, _, within)| within).max();
-    let reach = window.saturating_add(wait).saturating_add(late).saturating_add(before.unwrap_or(0));
+    let reach = span.saturating_add(late).saturating_add(before.unwrap_or(0));
     let new_for = draft.steps.iter().map(|step| match &step.need.value {
         Need::New(novelty) => novelty.forget.max(novelty.learn),
         _ => 0,
@@ -195,7 +196,8 @@ fn join_unit(
             let unit = &mut units[at];
             unit.rules.push(index);
             unit.window = unit.window.max(window);
-            unit.wait = unit.wait.max(wait);
+            unit.span = unit.span.max(span);
+            unit.gap = unit.gap.max(span);
             unit.reach = unit.reach.max(reach);
             unit.memory = unit.memory.max(memory);
             unit.fingerprint = unit.fingerprint.rotate_left(7) ^ fingerprint;
@@ -207,7 +209,8 @@ fn join_unit(
                 group: draft.group.as_ref().map(|group| group.value.clone()),
                 rules: vec![index],
                 window,
-                wait,
+                span,
+                gap: span,
                 reach,
                 memory,
                 by: draft.by.value.clone(),

@@ -42,8 +42,11 @@ pub struct Unit {
     pub rules: Vec<RuleIndex>,
     /// The longest window of its rules, in microseconds.
     pub window: i64,
-    /// The longest time that one of its rules waits behind the last event of a moment, in microseconds.
-    pub wait: i64,
+    /// How far back from a moment its evidence can lie, in microseconds: the window, and how long something must not
+    /// follow.
+    pub span: i64,
+    /// Moments no further apart than so many microseconds belong to one incident.
+    pub gap: i64,
     /// How far behind a key's newest event something can still matter, in microseconds.
     pub reach: i64,
     /// How long a key without hits is remembered beyond the settings, in microseconds.

@@ -7,6 +7,7 @@
 
 mod condition;
 pub mod convert;
+mod correlate;
 mod correlation;
 mod document;
 mod mapping;
