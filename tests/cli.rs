@@ -25,7 +25,7 @@ fn usage_errors_end_with_3_and_help_with_0() {
     check(&["--set", "worker.partitions", "config", "show"], 3, &["expected PATH=VALUE"]);
     check(&["check", "no/such/rules"], 3, &["cannot read rules from no/such/rules"]);
     check(&["backtest", "--rules", "rules", "--truth", EVENTS, EVENTS], 3, &["is no truth file"]);
-    check(&["state", "--api", "https://127.0.0.1:1"], 3, &["is no address of an API"]);
+    check(&["state", "--api", "ftp://127.0.0.1:1"], 3, &["is no address of an API"]);
     check(&["tail", "--since", "yesterday"], 3, &["expected `all`, `new`, or a duration"]);
 }
 
@@ -268,9 +268,9 @@ fn streams_are_set_up_and_a_command_is_stored() {
     let url = server.url();
     let on_server = |more: &[&str]| run(&[&["--nats-url", &url, "--color", "never"], more].concat());
     let (code, out, err) = on_server(&["stream", "setup"]);
-    assert!(code == 0 && out.matches("created").count() == 3, "{out}\n{err}");
+    assert!(code == 0 && out.matches("created").count() == 4, "{out}\n{err}");
     let (_, again, _) = on_server(&["stream", "setup"]);
-    assert_eq!(again.matches("unchanged").count(), 3, "{again}");
+    assert_eq!(again.matches("unchanged").count(), 4, "{again}");
 
     let id = "0123456789abcdef0123456789abcdef";
     let (code, out, err) = on_server(&["incident", "set", id, "closed", "--actor", "anna"]);
