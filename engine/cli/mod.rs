@@ -15,6 +15,7 @@ pub mod incident;
 pub mod man;
 pub mod nats_keys;
 pub mod rules;
+pub mod rules_log;
 pub mod run;
 pub mod settings;
 pub mod state;
@@ -61,12 +62,16 @@ enum Command {
     Test(test::Args),
     /// Run event files through rules with the same engine, and no server
     Backtest(backtest::Args),
+    /// Say why an incident is there, or why a rule did not fire
+    Explain(explain::Args),
     /// Follow incidents on the bus
     Tail(tail::Args),
     /// Show what a running worker holds
     State(state::Args),
     /// Show settings, where they come from, and what is wrong with them
     Config(config::Args),
+    /// Put rules into the log, and tell which are in force
+    Rules(rules_log::Args),
     /// Create the streams
     Stream(stream::Args),
     /// Make an nkey for each role that the server's configuration names
@@ -102,12 +107,14 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
     let global = &cli.global;
     match cli.command {
         Command::Run => block_on(run::run(global)),
-        Command::Check(args) => check::run(global, &args),
+        Command::Check(args) => block_on(check::run(global, &args)),
         Command::Test(args) => block_on(test::run(global, &args)),
         Command::Backtest(args) => block_on(backtest::command(global, &args)),
+        Command::Explain(args) => block_on(explain::run(global, &args)),
         Command::Tail(args) => block_on(tail::run(global, &args)),
         Command::State(args) => block_on(state::run(global, &args)),
         Command::Config(args) => config::run(global, &args),
+        Command::Rules(args) => block_on(rules_log::run(global, &args)),
         Command::Stream(args) => block_on(stream::run(global, &args)),
         Command::NatsKeys(args) => nats_keys::run(&args),
         Command::Incident(args) => block_on(incident::run(global, &args)),

@@ -60,7 +60,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn authority(url: &str) -> Result<String, String> {
+pub(super) fn authority(url: &str) -> Result<String, String> {
     let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     match port {

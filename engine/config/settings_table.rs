@@ -107,7 +107,7 @@ pub static SECTIONS: [Section; 8] = [
 ];
 
 /// The settings, section by section.
-pub static SETTINGS: [Setting; 37] = [
+pub static SETTINGS: [Setting; 38] = [
     setting(
         "nats.url",
         Kind::Url,
@@ -194,6 +194,12 @@ pub static SETTINGS: [Setting; 37] = [
         Kind::Paths,
         "[rules]",
         "Rule files, and directories of them; relative to the working directory.",
+    ),
+    setting(
+        "rules.warm",
+        Kind::Word(&["true", "false"]),
+        "false",
+        "Whether new and changed rules run over what the log keeps, silently, before they take effect.",
     ),
     setting(
         "engine.lateness",

@@ -90,6 +90,8 @@ pub struct StreamsConfig {
 pub struct RulesConfig {
     /// Rule files, and directories of them.
     pub paths: Vec<PathBuf>,
+    /// Whether new and changed rules run over what the log keeps before they take effect.
+    pub warm: bool,
 }
 
 /// Settings that can change a result. They reach the engine through the log: see [`EngineConfig::settings`].
@@ -223,7 +225,7 @@ impl Config {
                 deadletter_max_age: read.duration("streams.deadletter_max_age"),
                 deadletter_max_bytes: read.bytes("streams.deadletter_max_bytes"),
             },
-            rules: RulesConfig { paths: read.paths("rules.paths") },
+            rules: RulesConfig { paths: read.paths("rules.paths"), warm: read.text("rules.warm") == "true" },
             engine: EngineConfig {
                 lateness: read.duration("engine.lateness"),
                 coalesce: read.duration("engine.coalesce"),

@@ -1,6 +1,6 @@
 //! Checkpoints: taken between batches, only where all outputs are acknowledged; written while the loop goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use sightline_core::correlate::KeyState;
@@ -15,6 +15,9 @@ use crate::worker::threads::on_disk;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
 pub const STATE_FORMAT: u32 = 1;
+
+/// Since when each rule is in force, among the small things of a checkpoint.
+pub const RULES_SINCE: &str = "rules_since";
 
 /// Writes checkpoints, one at a time.
 pub struct Checkpointer {
@@ -124,13 +127,14 @@ impl Checkpointer {
             });
             changed.insert(stored(key), bytes);
         }
+        let since = serde_json::to_vec(machine.since()).expect("names and numbers");
         let meta = Meta {
             format: STATE_FORMAT,
             log_id: machine.log_id().to_owned(),
             seq: machine.position(),
             log_time,
             rules: serde_json::to_vec(machine.rules_message()).expect("rules are plain data"),
-            extra: std::collections::BTreeMap::new(),
+            extra: BTreeMap::from([(RULES_SINCE.to_owned(), since)]),
         };
         let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
         self.last = Instant::now();

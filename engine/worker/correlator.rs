@@ -14,6 +14,7 @@ use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
 
 use crate::state::table::{StateKey, StateTable};
 use crate::worker::partition::{Brought, CommandAt, Order, Partition, Routed, stratum_of};
+use crate::worker::warm::Warmed;
 
 /// Fewer hits than this are not worth a thread.
 const PARALLEL_HITS_MIN: usize = 256;
@@ -88,8 +89,9 @@ impl Correlator {
         &self.table
     }
 
-    /// Puts other rules in force, at this log time. What keys remember stays where the rules mean the same.
-    pub fn set_rules(&mut self, rules: Arc<RuleSet>, log_time: EventTime) {
+    /// Puts other rules in force, at this log time. What keys remember stays where the rules mean the same; where they do
+    /// not, they begin with nothing, or with what they came to over the past.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>, log_time: EventTime, warmed: Option<Warmed>) {
         // How long a key is remembered depends on the rules. What the old ones have forgotten must not come back under
         // the new ones only because no checkpoint was taken in between.
         self.forget_idle(log_time);
@@ -98,10 +100,37 @@ impl Correlator {
         for partition in &mut self.partitions {
             *partition = Partition::default();
         }
+        let warm = warmed.map(|warmed| self.put_warmed(warmed)).unwrap_or_default();
         self.adopt_all();
+        let count = self.partitions.len();
         for (partition, dirty) in self.partitions.iter_mut().zip(dirty) {
             partition.put_back_dirty(dirty);
         }
+        for key in warm {
+            self.partitions[key.partition(count)].put_back_dirty(vec![key]);
+        }
+    }
+
+    /// Puts states into the table that changed rules came to over the past. Gives the keys that are to be written down and
+    /// were not.
+    fn put_warmed(&mut self, warmed: Warmed) -> Vec<StateKey> {
+        let mut changed = Vec::new();
+        for (key, mut state) in warmed.states {
+            let Some(unit) = self.rules.unit_by_id(state.unit_id()) else { continue };
+            let there = self.table.with_existing(key, |live| {
+                live.state.warm_by(unit, state.clone());
+                !std::mem::replace(&mut live.dirty, true)
+            });
+            let newly = there.unwrap_or_else(|| {
+                state.go_live();
+                self.table.with(key, || state, |live| live.dirty = true);
+                true
+            });
+            if newly {
+                changed.push(key);
+            }
+        }
+        changed
     }
 
     fn adopt_all(&mut self) {

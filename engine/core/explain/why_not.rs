@@ -1,6 +1,6 @@
 //! The answer: how far the rule came for the key, what is missing, and what came nearest to it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sightline_schemas::incident::Named;
 use sightline_schemas::{EventId, EventTime, IncidentId, Position};
 
@@ -14,7 +14,7 @@ use crate::rule::{Input, Pattern, Rule};
 const LISTED_MAX: usize = 5;
 
 /// Why a rule is not complete for a key, or that it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WhyNot {
     /// The rule.
     pub rule: String,
@@ -35,7 +35,7 @@ pub struct WhyNot {
 }
 
 /// What a step has.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StepReached {
     /// The step.
     pub step: String,
@@ -48,7 +48,7 @@ pub struct StepReached {
 }
 
 /// An event or a completion.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Piece {
     /// When it happened.
     pub at: EventTime,
@@ -63,7 +63,7 @@ pub struct Piece {
 }
 
 /// A step that has too little, and what came nearest.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Missing {
     /// The step.
     pub step: String,
@@ -76,7 +76,7 @@ pub struct Missing {
 }
 
 /// Why something is no evidence.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum Reason {
     /// It satisfies the step, and lies outside of the window.
@@ -173,7 +173,7 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
         version: rule.reference.version.clone(),
         key: inquiry.key.named(&unit.by),
         events: inquiry.events,
-        incidents: inquiry.incidents.iter().map(|message| message.incident.id).collect(),
+        incidents: inquiry.incidents.iter().map(|incident| incident.id).collect(),
         span: reached.span,
         steps,
         missing,
@@ -263,10 +263,10 @@ fn misplaced(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached
 
 /// What was evidence of an incident that ended.
 fn spent(inquiry: &Inquiry, log: &StepLog) -> Option<Reason> {
-    let ended = inquiry.incidents.iter().filter(|message| !message.incident.status.is_active());
-    let mut spent = ended.flat_map(|message| {
-        let of = move |event: &EventId| message.incident.events.iter().any(|evidence| evidence.id == *event);
-        log.satisfied.iter().filter(move |hit| of(&hit.event)).map(|hit| (hit, message.incident.id))
+    let ended = inquiry.incidents.iter().filter(|incident| !incident.status.is_active());
+    let mut spent = ended.flat_map(|incident| {
+        let of = move |event: &EventId| incident.events.iter().any(|evidence| evidence.id == *event);
+        log.satisfied.iter().filter(move |hit| of(&hit.event)).map(|hit| (hit, incident.id))
     });
     spent.next().map(|(hit, incident)| Reason::Spent { piece: piece(hit), incident })
 }

@@ -4,18 +4,20 @@
 //! one in the detector, and are asked at most once for an event.
 
 mod cidr;
+mod contradiction;
 mod numeric;
 mod regular;
 mod text;
 
 pub use cidr::Networks;
+pub use contradiction::{Contradiction, contradiction};
 pub use numeric::{Bits, Ordering};
 pub use regular::Regular;
 pub use text::{Case, Texts, Where};
 
 use sightline_schemas::Event;
 
-use crate::field::Field;
+use crate::field::{Field, Scalar};
 
 /// One comparison of one field.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,15 +48,22 @@ pub enum Test {
 impl Predicate {
     /// Whether the event satisfies it.
     pub fn holds(&self, event: &Event<'_>) -> bool {
-        match &self.test {
-            Test::Texts(texts) => self.field.any(event, |value| texts.hold(value)),
-            Test::Regular(regular) => self.field.any(event, |value| regular.holds(value)),
-            Test::Networks(networks) => self.field.any(event, |value| networks.hold(value)),
-            Test::Bits(bits) => self.field.any(event, |value| bits.hold(value)),
-            Test::Number(ordering, than) => self
-                .field
-                .any(event, |value| value.number().is_some_and(|number| ordering.holds(number, *than))),
-            Test::Exists => self.field.exists(event),
+        self.field.any(event, |value| self.test.holds(value))
+    }
+}
+
+impl Test {
+    /// Whether it holds of one value.
+    pub fn holds(&self, value: Scalar<'_>) -> bool {
+        match self {
+            Test::Texts(texts) => texts.hold(value),
+            Test::Regular(regular) => regular.holds(value),
+            Test::Networks(networks) => networks.hold(value),
+            Test::Bits(bits) => bits.hold(value),
+            Test::Number(ordering, than) => {
+                value.number().is_some_and(|number| ordering.holds(number, *than))
+            }
+            Test::Exists => true,
         }
     }
 }

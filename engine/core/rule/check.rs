@@ -14,6 +14,7 @@ use crate::limits::{
 };
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{self, Draft, DraftInput, DraftStep, Problems};
+use crate::rule::lint::lint;
 use crate::rule::plan::{Feed, Input, Need, Pattern, Place, Rule, RuleSet, Step, Unit};
 use crate::rule::tree::{self, Kind};
 
@@ -56,7 +57,10 @@ pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec
     if problems.iter().any(|problem| problem.level == Level::Error) {
         return Err(problems);
     }
-    Ok(Checked { rules: build(drafts, &ids, &strata, settings), warnings: problems })
+    let rules = build(drafts, &ids, &strata, settings);
+    problems.extend(lint(&rules, files));
+    problems.sort_by_key(|problem| (problem.file, problem.span.start));
+    Ok(Checked { rules, warnings: problems })
 }
 
 fn read_file(file: usize, source: &Source, drafts: &mut Vec<Draft>, all: &mut Vec<Diagnostic>) {

@@ -11,6 +11,8 @@ pub mod draft;
 mod draft_case;
 mod draft_match;
 mod draft_step;
+pub mod excerpt;
+pub mod lint;
 pub mod plan;
 pub mod tree;
 

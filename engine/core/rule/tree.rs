@@ -107,12 +107,20 @@ impl Node {
                 out.push(']');
             }
             Kind::Map(members) => {
-                out.push('{');
+                // In the order of their names: the order of the file is layout.
+                let mut pairs: Vec<(String, &Node)> = Vec::with_capacity(members.len());
                 for (key, value) in members {
                     if matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str())) {
                         continue;
                     }
-                    key.write_canonical(skip, out);
+                    let mut name = String::new();
+                    key.write_canonical(skip, &mut name);
+                    pairs.push((name, value));
+                }
+                pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+                out.push('{');
+                for (name, value) in pairs {
+                    out.push_str(&name);
                     out.push('=');
                     value.write_canonical(skip, out);
                     out.push(',');
