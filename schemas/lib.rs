@@ -22,6 +22,7 @@ pub mod subject;
 pub mod time;
 pub mod value;
 pub mod wire;
+pub mod zone;
 
 pub use event::{Class, Event, TimeSource};
 pub use id::{EventId, IncidentId};
@@ -30,3 +31,4 @@ pub use position::Position;
 pub use severity::Severity;
 pub use time::EventTime;
 pub use value::Value;
+pub use zone::{Local, Zone};

@@ -131,6 +131,83 @@ fn comparisons_that_cannot_be_meant_are_refused() {
 }
 
 #[test]
+fn modifiers_that_are_none_or_do_not_fit_are_refused() {
+    expect(
+        "rules:
+  - id: one
+    steps:
+      - name: a
+        match:
+          field_contains: {'path|windahs': x}
+          field_gt: {'port|windash': 1}
+          field_equals: {'a|field|base64': b}
+          field_like: {'a|base64': 'x*'}
+          field_between: {port: [9, 1]}
+          field_in: {'at|hour': [noon]}
+",
+        &[
+            (6, "unknown modifier `|windahs`", "did you mean `|windash`?"),
+            (7, "`|windash` does not go with `field_gt`", "cannot be modified so"),
+            (8, "do not go together", "nothing is encoded"),
+            (9, "`field_like` cannot be used", "it has wildcards"),
+            (10, "`field_between` takes", "greater than the second"),
+            (11, "`field_in` cannot be used", "no whole number"),
+        ],
+    );
+}
+
+#[test]
+fn a_clock_that_there_is_not_is_refused() {
+    let rule = |at: &str| format!("rules:\n  - id: one\n    steps: [{{name: a, match: {{at: {at}}}}}]\n");
+    expect(&rule("{zone: UTC}"), &[(3, "`at` names no time", "neither `time` nor `days`")]);
+    expect(&rule("{time: \"8-17\"}"), &[(3, "no time of the day", "22:00-06:00")]);
+    expect(&rule("{days: [funday]}"), &[(3, "`funday` is no day of the week", "mon, tue")]);
+    expect(
+        &rule("{days: [sun], zone: Europe/Berlni}"),
+        &[(3, "no time zone", "did you mean `Europe/Berlin`?")],
+    );
+}
+
+#[test]
+fn a_list_that_there_is_not_is_refused_and_a_file_must_lie_beside_the_rules() {
+    let rule = "rules:\n  - id: one\n    steps: [{name: a, match: {field_equals: {'h|list': hahses}}}]\n";
+    expect(
+        &format!("lists: {{hashes: [x]}}\n{rule}"),
+        &[(4, "there is no list `hahses`", "did you mean `hashes`?")],
+    );
+    expect(rule, &[(3, "there is no list `hahses`", "name it in `lists:`")]);
+    expect("lists: {a: {file: gone.txt}}\n", &[(1, "there is no file `gone.txt`", "one a line")]);
+    expect("lists: {a: {file: ../x.txt}}\n", &[(1, "lies beside the rules", "without `..`")]);
+    expect(
+        "lists: {a: 3}\n",
+        &[(1, "`a list` has a value", "expected named values"), (1, "a list without values", "file")],
+    );
+}
+
+#[test]
+fn the_file_of_a_list_is_one_of_the_files() {
+    let files = [
+        (
+            "rules/a.yaml",
+            "lists: {bad: {file: bad.txt}}\nrules: [{id: one, steps: [{name: a, match: {field_equals: {'h|list': bad}}}]}]\n",
+        ),
+        ("rules/bad.txt", "# indicators\n\n  aa \nbb\n"),
+    ];
+    let source = |(name, text): (&str, &str)| Source { name: name.to_owned(), text: text.to_owned() };
+    let files = files.map(source);
+    let checked = check::check(&files, &EngineSettings::default()).expect("rules that can be used");
+    let version = |files: &[Source]| {
+        let checked = check::check(files, &EngineSettings::default()).expect("rules that can be used");
+        (checked.rules.rules[0].reference.version.clone(), checked.rules.units[0].fingerprint)
+    };
+    assert_eq!(checked.rules.rules.len(), 1);
+    let mut changed = files.clone();
+    changed[1].text.push_str("cc\n");
+    assert_ne!(version(&files).0, version(&changed).0, "the incident says which list it was");
+    assert_eq!(version(&files).1, version(&changed).1, "and what was remembered stays");
+}
+
+#[test]
 fn a_regular_expression_that_would_grow_too_large_is_refused() {
     expect(
         "rules:

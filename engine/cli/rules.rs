@@ -1,11 +1,12 @@
 //! Rule files, from disk to checked rules.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use sightline_core::rule::case::is_case_file;
 use sightline_core::rule::check::Checked;
-use sightline_core::rule::{Diagnostic, Source, check};
+use sightline_core::rule::{Diagnostic, Source, check, lists};
 use sightline_schemas::control::{EngineSettings, RuleFile};
 
 use crate::cli::exit::CliError;
@@ -51,7 +52,16 @@ pub fn read_with_cases(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         Ok(RuleFile { name: path.display().to_string(), text })
     };
-    found.into_iter().map(read).collect()
+    let mut files: Vec<RuleFile> = found.into_iter().map(read).collect::<anyhow::Result<_>>()?;
+    // What the lists of the rules hold travels with the rules. A file that is not there is said by the checker, in place.
+    let lists = files.iter().flat_map(|file| {
+        lists::files_named_by(&file.text).into_iter().filter_map(|name| lists::beside(&file.name, &name))
+    });
+    let lists: BTreeSet<String> = lists.filter(|name| files.iter().all(|file| file.name != *name)).collect();
+    for name in lists.into_iter().filter(|name| Path::new(name).is_file()) {
+        files.push(read(PathBuf::from(name))?);
+    }
+    Ok(files)
 }
 
 fn named(paths: &[PathBuf]) -> String {

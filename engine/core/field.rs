@@ -26,6 +26,8 @@ enum Place {
     Title,
     Description,
     SourceEventId,
+    /// Every value that the source sent, wherever it stands.
+    Anywhere,
     /// In one of the objects beside `fields`: `network.src_ip`.
     Beside(Beside, Box<[Box<str>]>),
     /// In `fields`: as it is written, or as a path.
@@ -107,7 +109,8 @@ impl<'e> Scalar<'e> {
 
 impl Field {
     /// Reads a field name: a name of the event itself (`host_id`), a path (`network.src_ip`), or a name in `fields`,
-    /// with or without `fields.` before it. `|host` behind it means the host of the URL that it holds.
+    /// with or without `fields.` before it. `*` is every value that the source sent. `|host` behind it means the host of
+    /// the URL that it holds.
     ///
     /// # Errors
     /// With what is wrong, when it is no field name.
@@ -133,6 +136,7 @@ impl Field {
             "title" => Place::Title,
             "description" => Place::Description,
             "source_event_id" => Place::SourceEventId,
+            "*" => Place::Anywhere,
             _ => match (beside(&segments[0]), &segments[1..]) {
                 (Some(beside), inner) if !inner.is_empty() => Place::Beside(beside, inner.into()),
                 _ if &*segments[0] == "fields" && segments.len() > 1 => Place::Fields(segments[1..].into()),
@@ -165,6 +169,7 @@ impl Field {
             Place::Title => event.title.as_deref(),
             Place::Description => event.description.as_deref(),
             Place::SourceEventId => event.source_event_id.as_deref(),
+            Place::Anywhere => return anywhere(event, self.part, &mut take),
             Place::Beside(..) | Place::Fields(_) => None,
         };
         if let Some(named) = named {
@@ -201,6 +206,28 @@ impl Field {
     /// Whether the event has the field, with any value but null.
     pub fn exists(&self, event: &Event<'_>) -> bool {
         self.any(event, |_| true)
+    }
+}
+
+/// Every value of title, description, host, user and tags, of the objects beside `fields`, and of `fields`.
+fn anywhere<'e>(event: &'e Event<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) -> bool) -> bool {
+    let own = [&event.title, &event.description, &event.host_id, &event.user];
+    let texts = own.into_iter().filter_map(|text| text.as_deref()).chain(event.tags.iter().map(|tag| &**tag));
+    let mut texts = texts.map(|text| match part {
+        Part::Whole => Some(text),
+        Part::UrlHost => crate::key::url_host(text),
+    });
+    let objects = [&event.actor, &event.subject, &event.object, &event.network, &event.device];
+    texts.any(|text| text.is_some_and(|text| take(Scalar::Text(text))))
+        || objects.into_iter().flatten().any(|object| deep(object, part, take))
+        || deep(&event.fields, part, take)
+}
+
+fn deep<'e>(value: &'e Value<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) -> bool) -> bool {
+    match value {
+        Value::Map(members) => members.iter().any(|(_, inner)| deep(inner, part, take)),
+        Value::List(items) => items.iter().any(|item| deep(item, part, take)),
+        scalar => each(scalar, part, take),
     }
 }
 

@@ -50,6 +50,12 @@ pub const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
 pub const TAGS_MAX: usize = 64;
 /// Rules of one group: the place in it is remembered in a byte.
 pub const GROUP_RULES_MAX: usize = 255;
+/// Named lists in one set of rules.
+pub const LISTS_MAX: usize = 1_024;
+/// Values of one named list: more than the largest public lists of indicators hold.
+pub const LIST_VALUES_MAX: usize = 1_000_000;
+/// Bytes of the file of a named list: it travels with the rules in one message.
+pub const LIST_FILE_BYTES_MAX: usize = 32 << 20;
 /// Messages of one test of a rule: more than any threshold takes.
 pub const CASE_EVENTS_MAX: usize = 200_000;
 /// Events that nearly satisfied a step and are kept while somebody asks why a rule is not complete: the nearest ones.

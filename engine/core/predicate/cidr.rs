@@ -1,5 +1,6 @@
 //! Addresses in networks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -7,8 +8,10 @@ use ipnet::IpNet;
 use crate::field::Scalar;
 
 /// One of several networks holds the address. Text only.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Networks(Vec<IpNet>);
+///
+/// Looked up once for each length of prefix that there is, whatever the number of networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Networks(BTreeMap<u8, BTreeSet<IpNet>>);
 
 impl Networks {
     /// Any of `networks`, each `10.0.0.0/8`, `2001:db8::/32` or one address.
@@ -16,15 +19,15 @@ impl Networks {
     /// # Errors
     /// With the text that is none.
     pub fn new(networks: &[String]) -> Result<Self, String> {
-        let parse = |text: &String| {
+        let mut by_length: BTreeMap<u8, BTreeSet<IpNet>> = BTreeMap::new();
+        for text in networks {
             let text = text.trim();
             let whole = || text.parse::<IpAddr>().ok().map(IpNet::from);
-            text.parse::<IpNet>()
-                .ok()
-                .or_else(whole)
-                .ok_or_else(|| format!("{text:?} is no network such as 10.0.0.0/8"))
-        };
-        networks.iter().map(parse).collect::<Result<_, _>>().map(Networks)
+            let network = text.parse::<IpNet>().ok().or_else(whole);
+            let network = network.ok_or_else(|| format!("{text:?} is no network such as 10.0.0.0/8"))?;
+            by_length.entry(network.prefix_len()).or_default().insert(network.trunc());
+        }
+        Ok(Networks(by_length))
     }
 
     /// Whether one of them holds the address.
@@ -32,11 +35,14 @@ impl Networks {
         let Scalar::Text(text) = value else { return false };
         let Ok(address) = text.trim().parse::<IpAddr>() else { return false };
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
+        self.0.iter().any(|(length, networks)| {
+            IpNet::new(address, *length).is_ok_and(|around| networks.contains(&around.trunc()))
+        })
     }
 
     /// For people: `an address in 10.0.0.0/8`.
     pub fn expectation(&self) -> String {
-        format!("an address in {}", crate::predicate::alternatives(self.0.iter().map(IpNet::to_string)))
+        let all: Vec<String> = self.0.values().flatten().map(IpNet::to_string).collect();
+        format!("an address in {}", crate::predicate::alternatives(all.into_iter()))
     }
 }

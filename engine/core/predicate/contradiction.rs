@@ -100,6 +100,23 @@ fn between(needed: &[&Predicate], refused: &[&Predicate]) -> Option<Contradictio
     None
 }
 
+/// Whether a test holds of a text; `None` where that depends on more than the text.
+fn holds_of(test: &Test, text: &str) -> Option<bool> {
+    let value = Scalar::Text(text);
+    Some(match test {
+        Test::Texts(texts) => texts.hold(value),
+        Test::Likes(likes) => likes.hold(value),
+        Test::Regular(regular) => regular.holds(value),
+        Test::Networks(networks) => networks.hold(value),
+        Test::Bits(bits) => bits.hold(value),
+        Test::Number(ordering, than) => value.number().is_some_and(|number| ordering.holds(number, *than)),
+        Test::Ranges(ranges) => ranges.hold(value),
+        Test::TimeParts(parts) => parts.hold(value),
+        Test::Exists => true,
+        Test::Clock(_) | Test::OtherField(_) => return None,
+    })
+}
+
 /// Whether no single value satisfies both.
 fn excludes(one: &Predicate, other: &Predicate) -> bool {
     if one.field != other.field || LISTS.contains(&one.field.name()) {
@@ -110,7 +127,7 @@ fn excludes(one: &Predicate, other: &Predicate) -> bool {
             Test::Texts(texts) => texts.exact(),
             _ => None,
         };
-        texts.is_some_and(|texts| !texts.iter().any(|text| test.holds(Scalar::Text(text))))
+        texts.is_some_and(|texts| texts.iter().all(|text| holds_of(test, text) == Some(false)))
     };
     no_text_of(one, &other.test) || no_text_of(other, &one.test) || numbers_apart(&one.test, &other.test)
 }
@@ -119,7 +136,7 @@ fn excludes(one: &Predicate, other: &Predicate) -> bool {
 fn covers(refused: &Predicate, needed: &Predicate) -> bool {
     match &needed.test {
         Test::Texts(texts) => {
-            texts.exact().is_some_and(|texts| texts.iter().all(|text| refused.test.holds(Scalar::Text(text))))
+            texts.exact().is_some_and(|texts| texts.iter().all(|text| holds_of(&refused.test, text) == Some(true)))
         }
         _ => false,
     }
@@ -139,7 +156,7 @@ fn numbers_apart(one: &Test, other: &Test) -> bool {
 
 fn unknown_word(predicate: &Predicate) -> Option<Contradiction> {
     let (name, words) = WORDS.iter().find(|(name, _)| *name == predicate.field.name())?;
-    let known = words.iter().any(|word| predicate.test.holds(Scalar::Text(word)));
+    let known = words.iter().any(|word| holds_of(&predicate.test, word) != Some(false));
     (!known).then(|| Contradiction {
         why: format!("`{name}` {}, and is one of {}", predicate.expectation(), words.join(", ")),
         lists_only: false,

@@ -4,20 +4,28 @@
 //! one in the detector, and are asked at most once for an event.
 
 mod cidr;
+mod clock;
 mod contradiction;
+mod encoded;
+mod like;
 mod numeric;
+mod other_field;
 mod regular;
 mod text;
 
 pub use cidr::Networks;
 pub use contradiction::{Contradiction, contradiction};
-pub use numeric::{Bits, Ordering};
+pub use clock::{Clock, TimePart, TimeParts, parse_hours};
+pub use encoded::{Encoding, encoded};
+pub use like::{Likes, Pattern};
+pub use numeric::{Bits, Ordering, Ranges};
+pub use other_field::OtherField;
 pub use regular::Regular;
-pub use text::{Case, Texts, Where};
+pub use text::{Case, Look, Texts, Where};
 
 use sightline_schemas::Event;
 
-use crate::field::{Field, Scalar};
+use crate::field::Field;
 
 /// One comparison of one field.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +41,8 @@ pub struct Predicate {
 pub enum Test {
     /// Text that equals, contains, starts or ends with one of several.
     Texts(Texts),
+    /// Text that one of several with wildcards stands for.
+    Likes(Likes),
     /// Text that a regular expression finds something in.
     Regular(Regular),
     /// An address in one of several networks.
@@ -41,29 +51,73 @@ pub enum Test {
     Bits(Bits),
     /// A number compared with a constant.
     Number(Ordering, f64),
+    /// A number in one of several ranges.
+    Ranges(Ranges),
+    /// The time of the event, whatever the field, on a clock.
+    Clock(Clock),
+    /// A part of the time that the field holds.
+    TimeParts(TimeParts),
+    /// What another field of the event holds.
+    OtherField(OtherField),
     /// Any value at all.
     Exists,
+}
+
+/// Texts of which a value must hold one to satisfy a test: what an index may ask first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness<'t> {
+    /// Where one of them must stand.
+    pub place: Where,
+    /// Whether case counts; where it does not, the texts are in lower case.
+    pub case: Case,
+    /// Which values can hold one.
+    pub look: Look,
+    /// The texts. An empty one stands for a whole value that is empty.
+    pub texts: Vec<&'t str>,
+}
+
+impl Test {
+    /// Texts of which a value must hold one to satisfy this; `None` where nothing is said. That a value holds one is
+    /// enough only for [`Test::Texts`].
+    pub fn witness(&self) -> Option<Witness<'_>> {
+        let witness = match self {
+            Test::Texts(texts) => Witness {
+                place: texts.place(),
+                case: texts.case(),
+                look: texts.look(),
+                texts: texts.texts().iter().map(String::as_str).collect(),
+            },
+            Test::Likes(likes) => Witness {
+                place: Where::Inside,
+                case: likes.case(),
+                look: likes.look(),
+                texts: likes.required()?,
+            },
+            _ => return None,
+        };
+        let says_something =
+            witness.place == Where::Whole || witness.texts.iter().all(|text| !text.is_empty());
+        says_something.then_some(witness)
+    }
 }
 
 impl Predicate {
     /// Whether the event satisfies it.
     pub fn holds(&self, event: &Event<'_>) -> bool {
-        self.field.any(event, |value| self.test.holds(value))
-    }
-}
-
-impl Test {
-    /// Whether it holds of one value.
-    pub fn holds(&self, value: Scalar<'_>) -> bool {
-        match self {
-            Test::Texts(texts) => texts.hold(value),
-            Test::Regular(regular) => regular.holds(value),
-            Test::Networks(networks) => networks.hold(value),
-            Test::Bits(bits) => bits.hold(value),
-            Test::Number(ordering, than) => {
-                value.number().is_some_and(|number| ordering.holds(number, *than))
-            }
-            Test::Exists => true,
+        match &self.test {
+            Test::Texts(texts) => self.field.any(event, |value| texts.hold(value)),
+            Test::Likes(likes) => self.field.any(event, |value| likes.hold(value)),
+            Test::Regular(regular) => self.field.any(event, |value| regular.holds(value)),
+            Test::Networks(networks) => self.field.any(event, |value| networks.hold(value)),
+            Test::Bits(bits) => self.field.any(event, |value| bits.hold(value)),
+            Test::Number(ordering, than) => self
+                .field
+                .any(event, |value| value.number().is_some_and(|number| ordering.holds(number, *than))),
+            Test::Ranges(ranges) => self.field.any(event, |value| ranges.hold(value)),
+            Test::Clock(clock) => clock.holds(event.occurred_at),
+            Test::TimeParts(parts) => self.field.any(event, |value| parts.hold(value)),
+            Test::OtherField(other) => self.field.any(event, |value| other.holds(value, event)),
+            Test::Exists => self.field.exists(event),
         }
     }
 }
@@ -73,10 +127,15 @@ impl Predicate {
     pub fn expectation(&self) -> String {
         match &self.test {
             Test::Texts(texts) => texts.expectation(),
+            Test::Likes(likes) => likes.expectation(),
             Test::Regular(regular) => regular.expectation(),
             Test::Networks(networks) => networks.expectation(),
             Test::Bits(bits) => bits.expectation(),
             Test::Number(ordering, than) => format!("{} {than}", ordering.as_str()),
+            Test::Ranges(ranges) => ranges.expectation(),
+            Test::Clock(clock) => clock.expectation(),
+            Test::TimeParts(parts) => parts.expectation(),
+            Test::OtherField(other) => other.expectation(),
             Test::Exists => "any value".to_owned(),
         }
     }

@@ -27,6 +27,30 @@ impl Ordering {
     }
 }
 
+/// A number in one of several ranges, both ends included.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranges(Vec<(f64, f64)>);
+
+impl Ranges {
+    /// Any of `ranges`, each from the least to the greatest.
+    pub fn new(ranges: Vec<(f64, f64)>) -> Self {
+        Ranges(ranges)
+    }
+
+    /// Whether the value is a number in one of them.
+    pub fn hold(&self, value: Scalar<'_>) -> bool {
+        value
+            .number()
+            .is_some_and(|number| self.0.iter().any(|(least, most)| (*least..=*most).contains(&number)))
+    }
+
+    /// For people: `from 1 to 10, or from 20 to 30`.
+    pub fn expectation(&self) -> String {
+        let each = self.0.iter().map(|(least, most)| format!("from {least} to {most}"));
+        crate::predicate::alternatives(each)
+    }
+}
+
 impl Ordering {
     /// The sign, as people write it.
     pub const fn as_str(self) -> &'static str {

@@ -4,13 +4,14 @@ use regex::{Regex, RegexBuilder};
 
 use crate::field::Scalar;
 use crate::limits::REGEX_BYTES_MAX;
-use crate::predicate::Case;
+use crate::predicate::{Case, Look};
 
-/// One of several regular expressions finds something in the value. Text only.
+/// One of several regular expressions finds something in the value.
 #[derive(Clone, Debug)]
 pub struct Regular {
     regexes: Vec<Regex>,
     case: Case,
+    look: Look,
 }
 
 impl Regular {
@@ -18,7 +19,7 @@ impl Regular {
     ///
     /// # Errors
     /// When one cannot be read, or would grow beyond [`REGEX_BYTES_MAX`].
-    pub fn new(patterns: &[String], case: Case) -> Result<Self, String> {
+    pub fn new(patterns: &[String], case: Case, look: Look) -> Result<Self, String> {
         let compile = |pattern: &String| {
             RegexBuilder::new(pattern)
                 .case_insensitive(case == Case::Ignored)
@@ -27,15 +28,20 @@ impl Regular {
                 .build()
                 .map_err(|error| error.to_string())
         };
-        patterns.iter().map(compile).collect::<Result<_, _>>().map(|regexes| Regular { regexes, case })
+        patterns.iter().map(compile).collect::<Result<_, _>>().map(|regexes| Regular { regexes, case, look })
     }
 
     /// Whether one of them finds something.
     pub fn holds(&self, value: Scalar<'_>) -> bool {
-        match value {
-            Scalar::Text(text) => self.regexes.iter().any(|regex| regex.is_match(text)),
-            _ => false,
+        match (self.look, value) {
+            (_, Scalar::Text(text)) => self.any(text),
+            (Look::Scalars, value) => self.any(&value.text()),
+            (Look::Texts, _) => false,
         }
+    }
+
+    fn any(&self, text: &str) -> bool {
+        self.regexes.iter().any(|regex| regex.is_match(text))
     }
 
     /// For people: `matches a.*b`.
@@ -53,6 +59,6 @@ impl Regular {
 
 impl PartialEq for Regular {
     fn eq(&self, other: &Self) -> bool {
-        self.case == other.case && self.patterns().eq(other.patterns())
+        self.case == other.case && self.look == other.look && self.patterns().eq(other.patterns())
     }
 }

@@ -7,11 +7,11 @@ use crate::field::Scalar;
 pub enum Where {
     /// It is the value. Numbers compare as text: 3 equals `"3"`.
     Whole,
-    /// Anywhere. Text only.
+    /// Anywhere.
     Inside,
-    /// At its start. Text only.
+    /// At its start.
     Start,
-    /// At its end. Text only.
+    /// At its end.
     End,
 }
 
@@ -24,22 +24,44 @@ pub enum Case {
     Ignored,
 }
 
+/// Which values are looked into for a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Look {
+    /// Texts only: the number 3 holds no text.
+    Texts,
+    /// Numbers and flags too, by their text.
+    Scalars,
+}
+
 /// One of several texts, somewhere in the value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Texts {
     place: Where,
     case: Case,
+    look: Look,
     texts: Vec<String>,
 }
 
 impl Texts {
-    /// Any of `texts` at `place`.
+    /// Any of `texts` at `place`. Only texts are looked into, except where the whole value must be one.
     pub fn new(place: Where, case: Case, texts: Vec<String>) -> Self {
-        let texts = match case {
+        let mut texts = match case {
             Case::Sensitive => texts,
             Case::Ignored => texts.iter().map(|text| text.to_lowercase()).collect(),
         };
-        Texts { place, case, texts }
+        if place == Where::Whole {
+            // Looked up by halving: a list may have hundreds of thousands.
+            texts.sort_unstable();
+            texts.dedup();
+        }
+        let look = if place == Where::Whole { Look::Scalars } else { Look::Texts };
+        Texts { place, case, look, texts }
+    }
+
+    /// The same, looking into these values.
+    pub fn looking(mut self, look: Look) -> Self {
+        self.look = look;
+        self
     }
 
     /// The texts, where the value must be exactly one of them.
@@ -47,12 +69,32 @@ impl Texts {
         (self.place == Where::Whole && self.case == Case::Sensitive).then_some(&self.texts)
     }
 
+    /// Where the text must stand.
+    pub fn place(&self) -> Where {
+        self.place
+    }
+
+    /// Whether case counts. Where it does not, [`texts`](Texts::texts) are in lower case.
+    pub fn case(&self) -> Case {
+        self.case
+    }
+
+    /// Which values are looked into.
+    pub fn look(&self) -> Look {
+        self.look
+    }
+
+    /// The texts, of which one is enough.
+    pub fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
     /// Whether the value holds one of the texts.
     pub fn hold(&self, value: Scalar<'_>) -> bool {
-        match (self.place, value) {
-            (Where::Whole, value) => self.any(&value.text()),
+        match (self.look, value) {
             (_, Scalar::Text(text)) => self.any(text),
-            _ => false,
+            (Look::Scalars, value) => self.any(&value.text()),
+            (Look::Texts, _) => false,
         }
     }
 
@@ -80,11 +122,11 @@ impl Texts {
                 &lower
             }
         };
-        self.texts.iter().any(|text| match self.place {
-            Where::Whole => value == text,
-            Where::Inside => value.contains(text.as_str()),
-            Where::Start => value.starts_with(text.as_str()),
-            Where::End => value.ends_with(text.as_str()),
-        })
+        match self.place {
+            Where::Whole => self.texts.binary_search_by(|text| text.as_str().cmp(value)).is_ok(),
+            Where::Inside => self.texts.iter().any(|text| value.contains(text.as_str())),
+            Where::Start => self.texts.iter().any(|text| value.starts_with(text.as_str())),
+            Where::End => self.texts.iter().any(|text| value.ends_with(text.as_str())),
+        }
     }
 }

@@ -15,8 +15,9 @@ use crate::limits::{
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{self, Draft, DraftInput, DraftStep, Problems};
 use crate::rule::lint::lint;
+use crate::rule::lists::{Lists, is_rule_file};
 use crate::rule::plan::{Feed, Input, Need, Pattern, Place, Rule, RuleSet, Step, Unit};
-use crate::rule::tree::{self, Kind};
+use crate::rule::tree::{self, Kind, Node};
 
 /// Rules that make sense, and what is odd about them all the same.
 #[derive(Debug)]
@@ -34,8 +35,20 @@ pub struct Checked {
 pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let mut drafts = Vec::new();
-    for (file, source) in files.iter().enumerate() {
-        read_file(file, source, &mut drafts, &mut problems);
+    // All files first: a rule may use a list that another file names.
+    let mut lists = Lists::default();
+    let mut roots: Vec<(usize, Node)> = Vec::new();
+    for (file, source) in files.iter().enumerate().filter(|(_, source)| is_rule_file(&source.name)) {
+        let Some(root) = read_file(file, source, &mut problems) else { continue };
+        if let Some(node) = root.member("lists") {
+            lists.read(node, files, &mut Problems { file, all: &mut problems });
+        }
+        roots.push((file, root));
+    }
+    for (file, mut root) in roots {
+        let mut problems = Problems { file, all: &mut problems };
+        lists.put_in(&mut root, &mut problems);
+        read_rules(&root, &mut drafts, &mut problems);
     }
     let ids = unique_ids(&drafts, &mut problems);
     let strata = strata(&drafts, &ids, &mut problems);
@@ -63,27 +76,28 @@ pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec
     Ok(Checked { rules, warnings: problems })
 }
 
-fn read_file(file: usize, source: &Source, drafts: &mut Vec<Draft>, all: &mut Vec<Diagnostic>) {
+fn read_file(file: usize, source: &Source, all: &mut Vec<Diagnostic>) -> Option<Node> {
     let mut problems = Problems { file, all };
     if source.text.len() > RULE_FILE_BYTES_MAX {
         let message = format!("a rule file of {} bytes", source.text.len());
         problems.error(&(0..1), message, format!("at most {RULE_FILE_BYTES_MAX}"), Some("split it".into()));
-        return;
+        return None;
     }
-    let root = match tree::read(&source.text) {
-        Ok(root) => root,
+    match tree::read(&source.text) {
+        // A file of comments only holds no rules, which is fine.
+        Ok(Node { kind: Kind::Null, .. }) => None,
+        Ok(root) => Some(root),
         Err(malformed) => {
             problems.error(&malformed.span, "this is no YAML that can be used", malformed.message, None);
-            return;
+            None
         }
-    };
-    // A file of comments only holds no rules, which is fine.
-    if matches!(root.kind, Kind::Null) {
-        return;
     }
-    let members = problems.members(&root, "a rule file", &["rules"]);
-    let Some((_, _, rules)) = members.first() else {
-        if matches!(root.kind, Kind::Map(_)) {
+}
+
+fn read_rules(root: &Node, drafts: &mut Vec<Draft>, problems: &mut Problems<'_>) {
+    let members = problems.members(root, "a rule file", &["rules", "lists"]);
+    let Some((_, _, rules)) = members.iter().find(|(key, _, _)| *key == "rules") else {
+        if matches!(root.kind, Kind::Map(_)) && members.is_empty() {
             problems.error(
                 &root.span,
                 "a rule file without `rules`",
@@ -94,7 +108,7 @@ fn read_file(file: usize, source: &Source, drafts: &mut Vec<Draft>, all: &mut Ve
         return;
     };
     match &rules.kind {
-        Kind::List(items) => drafts.extend(items.iter().filter_map(|item| draft::rule(item, &mut problems))),
+        Kind::List(items) => drafts.extend(items.iter().filter_map(|item| draft::rule(item, problems))),
         Kind::Null => {}
         other => {
             let label = format!("expected a list, found {}", other.describe());

@@ -90,7 +90,7 @@ impl Problems<'_> {
         });
     }
 
-    fn expected(&mut self, node: &Node, what: &str, expected: &str) {
+    pub(crate) fn expected(&mut self, node: &Node, what: &str, expected: &str) {
         let label = format!("expected {expected}, found {}", node.kind.describe());
         self.error(&node.span, format!("`{what}` has a value that it cannot have"), label, None);
     }
@@ -149,6 +149,10 @@ impl Problems<'_> {
     pub(crate) fn texts(&mut self, node: &Node, what: &str) -> Vec<At<String>> {
         let items = match &node.kind {
             Kind::List(items) => items.as_slice(),
+            Kind::Named(list) => {
+                let value = |value: &String| At { value: value.clone(), span: node.span.clone() };
+                return list.values.iter().map(value).collect();
+            }
             _ => std::slice::from_ref(node),
         };
         if items.is_empty() {

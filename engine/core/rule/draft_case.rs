@@ -338,6 +338,7 @@ fn json(node: &Node) -> Value {
         Kind::Float(number) => Value::from(*number),
         Kind::Text(text) => Value::from(text.as_str()),
         Kind::List(items) => items.iter().map(json).collect(),
+        Kind::Named(list) => list.values.iter().map(String::as_str).collect(),
         Kind::Map(members) => {
             let pairs = members.iter().filter_map(|(key, value)| Some((key.scalar_text()?, json(value))));
             Value::Object(pairs.collect())

@@ -1,12 +1,16 @@
 //! The shape of `match`: what a step asks of an event.
 
+use sightline_schemas::Zone;
+
 use crate::field::Field;
 use crate::limits::CONDITION_DEPTH_MAX;
-use crate::predicate::{Bits, Case, Condition, Networks, Ordering, Predicate, Regular, Test, Texts, Where};
-use crate::rule::draft::{At, Problems};
+use crate::predicate::{Case, Clock, Condition, Look, Predicate, Test, Texts, Where, parse_hours};
+use crate::rule::diagnostic::nearest;
+use crate::rule::draft::Problems;
+use crate::rule::draft_compare::fields;
 use crate::rule::tree::{Kind, Node};
 
-const MATCH_KEYS: [&str; 22] = [
+const MATCH_KEYS: [&str; 26] = [
     "source",
     "kind",
     "tags_any",
@@ -16,6 +20,7 @@ const MATCH_KEYS: [&str; 22] = [
     "field_contains",
     "field_starts_with",
     "field_ends_with",
+    "field_like",
     "field_matches",
     "field_cidr",
     "field_bits",
@@ -23,8 +28,11 @@ const MATCH_KEYS: [&str; 22] = [
     "field_gte",
     "field_lt",
     "field_lte",
+    "field_between",
     "field_exists",
+    "at",
     "ignore_case",
+    "as_text",
     "any",
     "all",
     "not",
@@ -48,14 +56,18 @@ fn block(node: &Node, problems: &mut Problems<'_>, depth: usize) -> Option<Condi
     }
     let before = problems.all.len();
     let members = problems.members(node, "`match`", &MATCH_KEYS);
-    let ignore_case = members.iter().find(|(key, _, _)| *key == "ignore_case");
-    let ignored = ignore_case.and_then(|(_, _, node)| problems.flag(node, "ignore_case")).unwrap_or(false);
-    let case = if ignored { Case::Ignored } else { Case::Sensitive };
+    let mut flag = |name: &str| {
+        let there = members.iter().find(|(key, _, _)| *key == name);
+        there.and_then(|(_, _, node)| problems.flag(node, name)).unwrap_or(false)
+    };
+    let case = if flag("ignore_case") { Case::Ignored } else { Case::Sensitive };
+    let look = flag("as_text").then_some(Look::Scalars);
     let mut all = Vec::new();
     for (key, _, value) in &members {
         match *key {
-            "ignore_case" => {}
+            "ignore_case" | "as_text" => {}
             "source" | "kind" | "class" => all.extend(own_field(key, value, problems)),
+            "at" => all.extend(clock(value, problems)),
             "tags_any" => all.extend(tags(value, key, case, problems).map(Condition::Test)),
             "tags_all" => {
                 let each = problems.texts(value, key);
@@ -66,7 +78,7 @@ fn block(node: &Node, problems: &mut Problems<'_>, depth: usize) -> Option<Condi
             "not" => all.extend(
                 blocks(value, problems, depth).into_iter().map(|inner| Condition::Not(Box::new(inner))),
             ),
-            comparison => all.extend(fields(comparison, value, case, problems)),
+            comparison => all.extend(fields(comparison, value, (case, look), problems)),
         }
     }
     // An error inside is said already; the condition would only mislead.
@@ -103,91 +115,49 @@ fn tag_test(texts: Vec<String>, case: Case) -> Predicate {
     Predicate { field, test: Test::Texts(Texts::new(Where::Whole, case, texts)) }
 }
 
-/// `field_…: {name: value, …}`: all of the named fields must compare so.
-fn fields(comparison: &str, node: &Node, case: Case, problems: &mut Problems<'_>) -> Vec<Condition> {
-    let Kind::Map(members) = &node.kind else {
-        let help = format!("write `{comparison}: {{some_field: value}}`");
-        problems.error(
-            &node.span,
-            format!("`{comparison}` compares named fields"),
-            format!("expected named values, found {}", node.kind.describe()),
-            Some(help),
-        );
-        return Vec::new();
-    };
-    let mut conditions = Vec::new();
-    for (key, value) in members {
-        let Some(name) = problems.text(key, comparison) else { continue };
-        let Some(field) = problems.field(&At { value: name, span: key.span.clone() }) else { continue };
-        let Some(test) = test(comparison, value, case, problems) else { continue };
-        let condition = Condition::Test(Predicate { field, test });
-        let absent = comparison == "field_exists" && matches!(value.kind, Kind::Bool(false));
-        conditions.push(if absent { Condition::Not(Box::new(condition)) } else { condition });
-    }
-    conditions
-}
-
-fn test(comparison: &str, node: &Node, case: Case, problems: &mut Problems<'_>) -> Option<Test> {
-    if comparison == "field_exists" {
-        return problems.flag(node, comparison).map(|_| Test::Exists);
-    }
-    let number = |ordering| -> Option<Test> {
-        match node.kind {
-            Kind::Int(number) => Some(Test::Number(ordering, number as f64)),
-            Kind::Float(number) => Some(Test::Number(ordering, number)),
-            _ => None,
-        }
-    };
-    let compared = match comparison {
-        "field_gt" => Some(number(Ordering::Gt)),
-        "field_gte" => Some(number(Ordering::Gte)),
-        "field_lt" => Some(number(Ordering::Lt)),
-        "field_lte" => Some(number(Ordering::Lte)),
-        _ => None,
-    };
-    if let Some(test) = compared {
-        if test.is_none() {
-            problems.error(
-                &node.span,
-                format!("`{comparison}` compares with a number"),
-                format!("expected a number, found {}", node.kind.describe()),
-                None,
-            );
-        }
-        return test;
-    }
-    let texts = problems.texts(node, comparison);
-    let values: Vec<String> = texts.iter().map(|text| text.value.clone()).collect();
-    if values.is_empty() {
+/// `at: {time: 22:00-06:00, days: [sat, sun], zone: Europe/Berlin}`: when the event happened, on a clock.
+fn clock(node: &Node, problems: &mut Problems<'_>) -> Option<Condition> {
+    let members = problems.members(node, "`at`", &["time", "days", "zone"]);
+    let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
+    if get("time").is_none() && get("days").is_none() {
+        let help = "write `at: {time: \"22:00-06:00\", zone: Europe/Berlin}`, `days: [sat, sun]`, or both";
+        problems.error(&node.span, "`at` names no time", "neither `time` nor `days`", Some(help.into()));
         return None;
     }
-    let place = match comparison {
-        "field_contains" => Where::Inside,
-        "field_starts_with" => Where::Start,
-        "field_ends_with" => Where::End,
-        _ => Where::Whole,
-    };
-    if place != Where::Whole && values.iter().any(String::is_empty) {
-        problems.error(
-            &node.span,
-            format!("`{comparison}` with an empty text"),
-            "every text has it",
-            Some("use `field_exists: {name: true}`".into()),
-        );
-        return None;
-    }
-    let test = match comparison {
-        "field_matches" => Regular::new(&values, case).map(Test::Regular),
-        "field_cidr" => Networks::new(&values).map(Test::Networks),
-        "field_bits" => Bits::new(&values).map(Test::Bits),
-        _ => Ok(Test::Texts(Texts::new(place, case, values))),
-    };
-    match test {
-        Ok(test) => Some(test),
-        Err(problem) => {
-            let line = problem.lines().last().unwrap_or_default().to_owned();
-            problems.error(&node.span, format!("`{comparison}` cannot be used"), line, None);
-            None
+    let mut hours = Vec::new();
+    for text in get("time").map(|node| problems.texts(node, "time")).unwrap_or_default() {
+        match parse_hours(&text.value) {
+            Ok(range) => hours.push(range),
+            Err(why) => problems.error(&text.span, "this is no time of the day", why, None),
         }
     }
+    let mut days = Vec::new();
+    for text in get("days").map(|node| problems.texts(node, "days")).unwrap_or_default() {
+        match Clock::DAYS.iter().position(|day| *day == text.value) {
+            Some(day) => days.push(day),
+            None => {
+                let label = format!("expected one of {}", Clock::DAYS.join(", "));
+                problems.error(&text.span, format!("`{}` is no day of the week", text.value), label, None);
+            }
+        }
+    }
+    let zone = match get("zone") {
+        None => Zone::utc(),
+        Some(node) => {
+            let name = problems.text(node, "zone")?;
+            let Some(zone) = Zone::named(&name) else {
+                let help = nearest(
+                    &name,
+                    ["Europe/Berlin", "Europe/London", "America/New_York", "Asia/Tokyo", "UTC"],
+                );
+                let help = help.map(|near| format!("did you mean `{near}`?"));
+                let label = "expected a name of the IANA database, such as `Europe/Berlin` or `UTC`";
+                problems.error(&node.span, format!("`{name}` is no time zone"), label, help);
+                return None;
+            };
+            zone
+        }
+    };
+    let field = Field::parse("occurred_at").expect("a field name");
+    Some(Condition::Test(Predicate { field, test: Test::Clock(Clock::new(zone, &days, hours)) }))
 }

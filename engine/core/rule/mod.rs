@@ -9,10 +9,13 @@ pub mod check;
 pub mod diagnostic;
 pub mod draft;
 mod draft_case;
+mod draft_compare;
 mod draft_match;
 mod draft_step;
 pub mod excerpt;
 pub mod lint;
+pub mod lists;
+mod modifiers;
 pub mod plan;
 pub mod tree;
 

@@ -30,8 +30,21 @@ pub enum Kind {
     Text(String),
     /// A list.
     List(Vec<Node>),
+    /// The values of a named list, in the place of its name.
+    Named(Named),
     /// Named values, in the order of the file.
     Map(Vec<(Node, Node)>),
+}
+
+/// A named list where a rule uses it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+    /// Its values.
+    pub values: std::sync::Arc<[String]>,
+    /// A hash of its values.
+    pub digest: std::sync::Arc<str>,
 }
 
 impl Kind {
@@ -44,6 +57,7 @@ impl Kind {
             Kind::Float(_) => "a fraction",
             Kind::Text(_) => "text",
             Kind::List(_) => "a list",
+            Kind::Named(_) => "a named list",
             Kind::Map(_) => "named values",
         }
     }
@@ -66,7 +80,7 @@ impl Node {
             Kind::Int(number) => Some(number.to_string()),
             Kind::Float(number) => Some(number.to_string()),
             Kind::Bool(flag) => Some(flag.to_string()),
-            Kind::Null | Kind::List(_) | Kind::Map(_) => None,
+            Kind::Null | Kind::List(_) | Kind::Named(_) | Kind::Map(_) => None,
         }
     }
 }
@@ -106,6 +120,12 @@ impl Node {
                 }
                 out.push(']');
             }
+            // Hits are remembered over a change of the list: what matched then is evidence still. So it is part of what
+            // the rule says, and not of what its hits mean.
+            Kind::Named(list) if skip.is_empty() => {
+                out.push_str(&format!("@{}:{}#{}", list.name.len(), list.name, list.digest));
+            }
+            Kind::Named(list) => out.push_str(&format!("@{}:{}", list.name.len(), list.name)),
             Kind::Map(members) => {
                 // In the order of their names: the order of the file is layout.
                 let mut pairs: Vec<(String, &Node)> = Vec::with_capacity(members.len());
