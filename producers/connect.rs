@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+pub use async_nats::Client;
+use async_nats::{ConnectOptions, Event, ServerAddr};
 
 /// Longest pause between two attempts to reconnect. The client's own rises to 4 s, which a restart of the server would
 /// turn into seconds without events.
@@ -106,6 +107,20 @@ impl Connect {
     pub async fn open(&self, name: &str) -> Result<Client, ConnectError> {
         let servers = self.servers()?;
         let options = self.options(name).await?;
+        options
+            .connect(&servers)
+            .await
+            .map_err(|source| ConnectError::Server { url: self.without_secrets(&servers), source })
+    }
+
+    /// A connection that is opened as soon as a server takes it, now or later: for those who keep what they have on disk
+    /// until then.
+    ///
+    /// # Errors
+    /// When an option cannot be used.
+    pub async fn open_when_possible(&self, name: &str) -> Result<Client, ConnectError> {
+        let servers = self.servers()?;
+        let options = self.options(name).await?.retry_on_initial_connect();
         options
             .connect(&servers)
             .await

@@ -3,16 +3,26 @@
 //! No IO and no clock: the time comes in, what is to be done comes out.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
 use crate::message::Message;
-use crate::publisher::{PublishError, Stored};
+use crate::publish_error::PublishError;
+use crate::publisher::Stored;
 
 /// Pause before a message that the server could not take is sent again; grows with each attempt up to the maximum.
 const PAUSE_STEP: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Between half of `pause` and all of it: what was refused together does not come back together.
+fn jittered(pause: Duration, seed: u64) -> Duration {
+    // The finisher of SplitMix64, <https://doi.org/10.1145/2714064.2660195>: neighbouring seeds give far values.
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let thousandths = 500 + (mixed ^ (mixed >> 31)) % 501;
+    pause * u32::try_from(thousandths).unwrap_or(1_000) / 1_000
+}
 
 /// Bounds of the window.
 #[derive(Clone, Debug)]
@@ -27,13 +37,28 @@ pub(crate) struct Window {
     pub patience: Duration,
 }
 
+/// Who is told what became of a message.
+pub(crate) struct Done(pub Box<dyn FnOnce(Result<Stored, PublishError>) + Send>);
+
+impl Done {
+    pub fn tell(self, result: Result<Stored, PublishError>) {
+        (self.0)(result);
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Done")
+    }
+}
+
 /// One message on its way.
 #[derive(Debug)]
 pub(crate) struct Flight {
     /// What is sent.
     pub message: Message,
     /// Who waits for it, if anyone.
-    pub done: Option<oneshot::Sender<Result<Stored, PublishError>>>,
+    pub done: Option<Done>,
     /// What the server said to the last attempt, if it was no acknowledgement.
     pub last_answer: Option<String>,
     accepted_at: Instant,
@@ -57,16 +82,20 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct InFlight {
     window: Window,
+    /// Differs between publishers.
+    seed: u64,
     /// Ticket of the first place. Tickets count up from 1 and name a message in the subject of its answer.
     first: u64,
     /// One place a ticket; empty where the message is done but an older one is not.
     places: VecDeque<Option<Flight>>,
     bytes: usize,
+    /// How many were never sent.
+    unsent: usize,
 }
 
 impl InFlight {
-    pub fn new(window: Window) -> Self {
-        InFlight { window, first: 1, places: VecDeque::new(), bytes: 0 }
+    pub fn new(window: Window, seed: u64) -> Self {
+        InFlight { window, seed, first: 1, places: VecDeque::new(), bytes: 0, unsent: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -88,14 +117,10 @@ impl InFlight {
     }
 
     /// Takes a message and gives it a ticket. It is due at once.
-    pub fn take(
-        &mut self,
-        message: Message,
-        done: Option<oneshot::Sender<Result<Stored, PublishError>>>,
-        now: Instant,
-    ) -> u64 {
+    pub fn take(&mut self, message: Message, done: Option<Done>, now: Instant) -> u64 {
         let ticket = self.next();
         self.bytes += message.body().len();
+        self.unsent += 1;
         self.places.push_back(Some(Flight {
             message,
             done,
@@ -121,13 +146,22 @@ impl InFlight {
         flight.due = now + ack_wait;
         flight.attempts += 1;
         flight.sent_on = connection;
-        flight.attempts == 1
+        let first = flight.attempts == 1;
+        self.unsent -= usize::from(first);
+        first
+    }
+
+    /// Whether a message other than the newest one was never sent: it goes before that.
+    pub fn is_behind(&self) -> bool {
+        self.unsent > 1
     }
 
     /// Notes that the server could not take a message for now; it is due again after a pause.
     pub fn postpone(&mut self, ticket: u64, answer: String, now: Instant) {
+        let seed = self.seed;
         let Some(flight) = self.get_mut(ticket) else { return };
-        flight.due = now + PAUSE_MAX.min(PAUSE_STEP * flight.attempts.clamp(1, 100));
+        let pause = PAUSE_MAX.min(PAUSE_STEP * flight.attempts.clamp(1, 100));
+        flight.due = now + jittered(pause, seed ^ ticket ^ u64::from(flight.attempts));
         flight.last_answer = Some(answer);
     }
 
@@ -136,6 +170,7 @@ impl InFlight {
         let place = usize::try_from(ticket.checked_sub(self.first)?).ok()?;
         let flight = self.places.get_mut(place)?.take()?;
         self.bytes -= flight.message.body().len();
+        self.unsent -= usize::from(flight.attempts == 0);
         while let Some(None) = self.places.front() {
             self.places.pop_front();
             self.first += 1;
@@ -170,7 +205,10 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn window() -> InFlight {
-        InFlight::new(Window { messages_max: 3, bytes_max: 100, ack_wait: 5 * SECOND, patience: 60 * SECOND })
+        InFlight::new(
+            Window { messages_max: 3, bytes_max: 100, ack_wait: 5 * SECOND, patience: 60 * SECOND },
+            7,
+        )
     }
 
     fn message(bytes: usize) -> Message {
@@ -218,6 +256,13 @@ mod tests {
         table.postpone(ticket, "disk full".to_owned(), start + SECOND);
         assert_eq!(table.due(Some(2), start + SECOND), []);
         assert_eq!(table.due(Some(2), start + 2 * SECOND), [Due::Send(ticket)]);
+    }
+
+    #[test]
+    fn pauses_are_spread_over_the_second_half() {
+        let pauses: Vec<u128> = (0..1_000).map(|seed| jittered(SECOND, seed).as_millis()).collect();
+        assert!(pauses.iter().all(|pause| (500..=1_000).contains(pause)));
+        assert!((0..5).all(|tenth| pauses.iter().any(|pause| (pause - 500) / 100 == tenth)), "{pauses:?}");
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! slowed down to what the server takes), sends a message again when the connection it left on is gone or no answer came,
 //! and gives it up after [`PublisherConfig::patience`]. A message that was sent twice carries the same `Nats-Msg-Id`: the
 //! server drops the second inside its duplicate window, and the engine does so for ever, by the id of the event.
-//! What is sent again arrives behind what was sent after it; the engine does not depend on the order of arrival.
+//! Messages leave in the order in which they were taken, and leave in that order again on a new connection; one that the
+//! server could not take goes behind. The engine does not depend on the order of arrival.
 
 use std::collections::VecDeque;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,15 +16,16 @@ use std::time::{Duration, Instant};
 use async_nats::client::PublishErrorKind;
 use async_nats::connection::State;
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::{Client, HeaderMap, StatusCode, Subscriber};
+use async_nats::{Client, HeaderMap, HeaderName, HeaderValue, StatusCode, Subscriber};
 use futures_util::StreamExt;
 use serde::Deserialize;
 use sightline_schemas::subject::HEADER_CONTENT_TYPE;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-use crate::in_flight::{Due, Flight, InFlight, Window};
+use crate::in_flight::{Done, Due, Flight, InFlight, Window};
 use crate::message::Message;
+use crate::publish_error::PublishError;
 
 /// How often what is due is looked for. Bounds how late after a reconnect the messages in flight are sent again.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -76,40 +79,6 @@ pub struct Stored {
     pub duplicate: bool,
 }
 
-/// Why a message is not in the log.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// It never will be: mend the message or the stream.
-    #[error("{subject}: refused: {why}")]
-    Refused {
-        /// Where it was to go.
-        subject: String,
-        /// What the server or the client said.
-        why: String,
-    },
-    /// Not within the configured patience: try again later.
-    #[error("{subject}: given up after {}: {why}", humantime::format_duration(*.after))]
-    GaveUp {
-        /// Where it was to go.
-        subject: String,
-        /// The configured patience.
-        after: Duration,
-        /// What was last heard of it.
-        why: String,
-    },
-    /// Some of the messages since the last flush.
-    #[error("{events} events are not in the log; the first: {first}")]
-    Some {
-        /// How many events.
-        events: u64,
-        /// What became of the first.
-        first: Box<PublishError>,
-    },
-    /// The publisher has stopped, because the client was closed: connect again.
-    #[error("the connection was closed")]
-    Closed,
-}
-
 /// A publisher cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot subscribe to the answers of the server: {0}")]
@@ -150,7 +119,7 @@ struct Counters {
 }
 
 enum Request {
-    Publish(Message, Option<oneshot::Sender<Result<Stored, PublishError>>>),
+    Publish(Message, Option<Done>),
     Flush(oneshot::Sender<Result<(), PublishError>>),
 }
 
@@ -160,6 +129,7 @@ enum Request {
 pub struct Publisher {
     requests: mpsc::Sender<Request>,
     counters: Arc<Counters>,
+    client: Client,
 }
 
 impl Publisher {
@@ -182,16 +152,17 @@ impl Publisher {
             patience: config.patience,
         };
         let task = Task {
-            client,
+            client: client.clone(),
             inbox,
-            in_flight: InFlight::new(window),
+            in_flight: InFlight::new(window, own_seed()),
+            looked_on: None,
             flushes: VecDeque::new(),
             failures: None,
             counters: Arc::clone(&counters),
             config,
         };
         tokio::spawn(task.run(queue, answers));
-        Ok(Publisher { requests, counters })
+        Ok(Publisher { requests, counters, client })
     }
 
     /// Hands a message over; waits while the window is full. What becomes of it, [`Publisher::flush`] and
@@ -210,9 +181,36 @@ impl Publisher {
     /// When it is not in the log: refused, given up, or the publisher has stopped.
     pub async fn store(&self, message: Message) -> Result<Stored, PublishError> {
         let (done, stored) = oneshot::channel();
-        let request = Request::Publish(message, Some(done));
-        self.requests.send(request).await.map_err(|_| PublishError::Closed)?;
+        // Whoever waited may have gone.
+        self.publish_then(message, move |result| drop(done.send(result))).await?;
         stored.await.map_err(|_| PublishError::Closed)?
+    }
+
+    /// Hands a message over and has `done` called with what became of it. It is called by the task that hears the
+    /// server's answers, so it must not block. It is dropped uncalled when the connection is closed before an answer.
+    ///
+    /// # Errors
+    /// When the publisher has stopped.
+    pub async fn publish_then(
+        &self,
+        message: Message,
+        done: impl FnOnce(Result<Stored, PublishError>) + Send + 'static,
+    ) -> Result<(), PublishError> {
+        let request = Request::Publish(message, Some(Done(Box::new(done))));
+        self.requests.send(request).await.map_err(|_| PublishError::Closed)
+    }
+
+    /// Waits until one more message can be handed over at once.
+    ///
+    /// # Errors
+    /// When the publisher has stopped.
+    pub(crate) async fn room(&self) -> Result<Room<'_>, PublishError> {
+        self.requests.reserve().await.map(Room).map_err(|_| PublishError::Closed)
+    }
+
+    /// Whether there is a connection to a server now.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
     }
 
     /// Waits until every message handed over so far is in the log, refused or given up.
@@ -239,11 +237,27 @@ impl Publisher {
     }
 }
 
+/// A place in the queue of the publisher.
+pub(crate) struct Room<'a>(mpsc::Permit<'a, Request>);
+
+impl Room<'_> {
+    /// Hands a message over, as [`Publisher::publish_then`] does.
+    pub fn publish_then(
+        self,
+        message: Message,
+        done: impl FnOnce(Result<Stored, PublishError>) + Send + 'static,
+    ) {
+        self.0.send(Request::Publish(message, Some(Done(Box::new(done)))));
+    }
+}
+
 /// The one who owns the window and the answers.
 struct Task {
     client: Client,
     inbox: String,
     in_flight: InFlight,
+    /// The connection that there was when everything was last looked after.
+    looked_on: Option<u64>,
     /// Who waits until all messages before a ticket are done.
     flushes: VecDeque<(u64, oneshot::Sender<Result<(), PublishError>>)>,
     /// How many events failed since the last flush, and how the first did.
@@ -269,7 +283,12 @@ impl Task {
                 request = queue.recv(), if open && self.in_flight.has_room() => match request {
                     Some(Request::Publish(message, done)) => {
                         let ticket = self.in_flight.take(message, done, Instant::now());
-                        self.send(ticket).await;
+                        // What waits for a connection, or left on another one, goes before the newest.
+                        if self.in_flight.is_behind() || self.connection() != self.looked_on {
+                            self.look_after().await;
+                        } else {
+                            self.send(ticket).await;
+                        }
                     }
                     Some(Request::Flush(done)) => self.flushes.push_back((self.in_flight.next(), done)),
                     None => open = false,
@@ -286,6 +305,7 @@ impl Task {
     }
 
     async fn look_after(&mut self) {
+        self.looked_on = self.connection();
         for due in self.in_flight.due(self.connection(), Instant::now()) {
             match due {
                 Due::Send(ticket) => self.send(ticket).await,
@@ -309,11 +329,10 @@ impl Task {
         let Some(connection) = self.connection() else { return };
         let Some(flight) = self.in_flight.get_mut(ticket) else { return };
         let message = flight.message.clone();
-        let mut headers = HeaderMap::new();
-        headers.insert(HEADER_CONTENT_TYPE, message.form().content_type());
-        if self.config.dedup == Dedup::ServerAndEngine {
-            headers.insert(NATS_MESSAGE_ID, message.id().to_string());
-        }
+        let headers = match headers(&message, self.config.dedup) {
+            Ok(headers) => headers,
+            Err(why) => return self.refuse(ticket, why),
+        };
         let reply = format!("{}.{ticket}", self.inbox);
         let (subject, body) = (message.subject().to_owned(), message.body().clone());
         let handed = self.client.publish_with_reply_and_headers(subject, reply, headers, body);
@@ -345,8 +364,7 @@ impl Task {
                     self.counters.duplicates.fetch_add(events, Ordering::Relaxed);
                 }
                 if let Some(done) = flight.done {
-                    // Whoever waited may have gone.
-                    let _ = done.send(Ok(stored));
+                    done.tell(Ok(stored));
                 }
             }
             Answer::Later(why) => self.in_flight.postpone(ticket, why, Instant::now()),
@@ -369,7 +387,7 @@ impl Task {
         };
         counter.fetch_add(events, Ordering::Relaxed);
         if let Some(done) = flight.done {
-            let _ = done.send(Err(error));
+            done.tell(Err(error));
         } else if let Some((failed, _)) = &mut self.failures {
             // A server that is gone fails thousands at once: the first is written, all are counted.
             *failed += events;
@@ -391,6 +409,26 @@ impl Task {
             let _ = done.send(result);
         }
     }
+}
+
+/// Publishers that lost the same server must not all come back in the same instant.
+fn own_seed() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(std::process::id())
+}
+
+fn headers(message: &Message, dedup: Dedup) -> Result<HeaderMap, String> {
+    let value = |text: &str| HeaderValue::from_str(text).map_err(|error| format!("header {text:?}: {error}"));
+    let mut headers = HeaderMap::new();
+    headers.insert(HEADER_CONTENT_TYPE, value(message.content_type())?);
+    if dedup == Dedup::ServerAndEngine {
+        headers.insert(NATS_MESSAGE_ID, message.id().to_string());
+    }
+    for (name, text) in message.headers() {
+        let name = HeaderName::from_str(name).map_err(|error| format!("header name {name:?}: {error}"))?;
+        headers.insert(name, value(text)?);
+    }
+    Ok(headers)
 }
 
 /// What the server says to a message.

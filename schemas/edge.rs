@@ -79,6 +79,16 @@ fn slot(name: &str) -> Slot {
     }
 }
 
+/// Whether two top-level names stand for the same field of an event: `user` and `userId` do.
+pub fn same_field(one: &str, other: &str) -> bool {
+    one == other || (slot(one) == slot(other) && !matches!(slot(one), Slot::Other | Slot::Ours))
+}
+
+/// Whether a top-level name is one that the edge knows; any other is kept in `fields`.
+pub fn is_known_field(name: &str) -> bool {
+    slot(name) != Slot::Other
+}
+
 /// A value together with the name it came under, so that a refusal can name both.
 type Named<'a> = Option<(Cow<'a, str>, Value<'a>)>;
 

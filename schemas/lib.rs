@@ -21,6 +21,7 @@ pub mod source;
 pub mod subject;
 pub mod time;
 pub mod value;
+mod value_from;
 pub mod wire;
 pub mod zone;
 

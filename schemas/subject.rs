@@ -34,6 +34,10 @@ pub const HEADER_REASON: &str = "Sightline-Reason";
 pub const HEADER_DETAIL: &str = "Sightline-Detail";
 /// Header of a dead letter: the subject that it came on.
 pub const HEADER_SUBJECT: &str = "Sightline-Subject";
+/// Header of what is replayed: which run of a replay it belongs to.
+pub const HEADER_REPLAY: &str = "Sightline-Replay";
+/// Where a replay says that it is over, and how many events it was.
+pub const REPLAY_END: &str = "replay._sightline.end";
 /// The standard header that says how a body is written.
 pub const HEADER_CONTENT_TYPE: &str = "Content-Type";
 /// The standard header that says how a body is compressed.
@@ -126,6 +130,11 @@ pub fn deadletter(subject: &str) -> String {
         ["control", tenant, _] => format!("deadletter.{tenant}.control"),
         _ => "deadletter.unknown".to_owned(),
     }
+}
+
+/// `replay.<tenant>.<source>`: events that were recorded, for whoever subscribes; no worker takes them for new ones.
+pub fn replay(tenant: &str, source: &str) -> String {
+    format!("replay.{}.{}", encode_token(tenant), encode_token(source))
 }
 
 /// `control.<tenant>.incident`.

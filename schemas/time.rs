@@ -76,6 +76,14 @@ fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
+impl std::str::FromStr for EventTime {
+    type Err = TimeError;
+
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        EventTime::parse(text)
+    }
+}
+
 impl fmt::Display for EventTime {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Timestamp::from_microsecond(self.0) {

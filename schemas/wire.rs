@@ -124,17 +124,30 @@ pub fn decode(raw: &[u8], form: Form) -> Result<Value<'_>, Reject> {
 /// # Errors
 /// When a value cannot be written in this form.
 pub fn encode(event: &Event<'_>, form: Form) -> Result<Vec<u8>, Reject> {
+    write(event, form)
+}
+
+/// Writes an object that is to be an event, under the names that it has.
+///
+/// # Errors
+/// When a value cannot be written in this form.
+pub fn encode_value(object: &Value<'_>, form: Form) -> Result<Vec<u8>, Reject> {
+    write(object, form)
+}
+
+fn write(object: &impl serde::Serialize, form: Form) -> Result<Vec<u8>, Reject> {
+    let mut bytes = Vec::with_capacity(512);
     match form {
-        Form::Json | Form::Ndjson => serde_json::to_vec(event).map_err(|error| undecodable("JSON", &error)),
+        Form::Json | Form::Ndjson => {
+            serde_json::to_writer(&mut bytes, object).map_err(|error| undecodable("JSON", &error))?;
+        }
         Form::MessagePack => {
-            let mut bytes = Vec::with_capacity(512);
             // Human-readable: times stay text in every form, so that any language can write them.
             let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
-            serde::Serialize::serialize(event, &mut writer)
-                .map_err(|error| undecodable("MessagePack", &error))?;
-            Ok(bytes)
+            object.serialize(&mut writer).map_err(|error| undecodable("MessagePack", &error))?;
         }
     }
+    Ok(bytes)
 }
 
 fn undecodable(form: &str, error: &dyn std::fmt::Display) -> Reject {

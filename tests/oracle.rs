@@ -84,8 +84,11 @@ fn outcome(case: &Case) -> Outcome {
         }
         log.push(message);
     }
-    let end = clock.plus((case.coalesce + 1) * 1_000_000);
-    log.push(tick(log.len() as u64 + 1, end));
+    // What waits is settled, and what builds on it, and so on; then what was held back is said.
+    let step = case.late * 4 + 2;
+    for passed in [step, 2 * step, 3 * step, 4 * step, 5 * step, 6 * step + case.coalesce] {
+        log.push(tick(log.len() as u64 + 1, clock.plus(passed * 1_000_000)));
+    }
     let run = batches(&rules, &log, case.partitions, case.batch);
     let said = messages(&run.incidents);
     broken.extend(broken_promises(&said));

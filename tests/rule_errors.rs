@@ -331,3 +331,56 @@ fn the_shipped_rules_are_in_order() {
     assert_eq!(checked.rules.rules.len(), 17);
     assert!(checked.warnings.is_empty());
 }
+
+#[test]
+fn what_a_step_cannot_take_is_said() {
+    let step = |need: &str| {
+        format!(
+            "rules:\n  - id: one\n    steps:\n      - name: a\n        match: {{kind: x}}\n        {need}\n"
+        )
+    };
+    let cases = [
+        ("count: {gte: 5, lt: 5}", "nothing can be counted to that", "absent: true"),
+        ("count: 5", "`count` has a value that it cannot have", "write `count: {gte: 3, lt: 10}`"),
+        ("count: {}", "`count` without a condition", "gte"),
+        ("count: {more: 3}", "unknown key `more` in `count`", "known here"),
+        ("distinct: {at_least: 3}", "`distinct` without `field`", "field: user"),
+        ("distinct: {field: user}", "`distinct` without a condition", "gte"),
+        ("sum: {field: bytes}", "`sum` without a condition", "gte"),
+        ("sum: {field: bytes, gte: many}", "`gte` has a value", "expected a number"),
+        ("avg: {field: bytes, gt: 5, lt: 5}", "no number can be what `avg` asks for", "exclude each other"),
+        ("percentile: {field: bytes, gte: 5}", "`percentile` without `percent`", "percent: 95"),
+        ("percentile: {field: bytes, percent: 101, gte: 5}", "`percent` has a value", "from 0 to 100"),
+        ("first_seen: {field: user, learn: 14}", "`learn` is no length of time", "write `14s`"),
+        ("first_seen: {field: user, forget: 0s}", "`forget` of no time", "every value would be new"),
+    ];
+    for (need, message, hint) in &cases {
+        expect(&step(need), &[(6, message, hint)]);
+    }
+    let both = step("min_count: 2\n        sum: {field: n, gte: 1}");
+    expect(&both, &[(7, "a step with both `min_count` and `sum`", "distinct_events: false")]);
+}
+
+#[test]
+fn what_waits_or_measures_has_its_place() {
+    expect(
+        "rules:
+  - id: one
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}, count: {lt: 3}}
+      - {name: b, match: {kind: b}, sum: {field: n, gte: 1}}
+      - {name: c, match: {kind: c}, first_seen: {field: n}}
+  - id: two
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, first_seen: {field: n}}
+",
+        &[
+            (5, "a sequence cannot limit how often", "rule: …"),
+            (6, "a sequence cannot measure a step", "rule: …"),
+            (7, "a sequence cannot ask what is new", "rule: …"),
+            (11, "`first_seen` beside other steps", "rule: …"),
+        ],
+    );
+}

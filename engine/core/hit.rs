@@ -38,10 +38,29 @@ pub struct Hit {
     pub event: EventId,
     /// Where it stands in the input log.
     pub position: Position,
-    /// The value that the step counts, where it counts distinct values.
-    pub value: Option<Arc<str>>,
+    /// What the step counts or measures of it.
+    pub value: Option<Measured>,
     /// What people will want to see of it.
     pub brief: Arc<Brief>,
+}
+
+/// What a step counts or measures of an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Measured {
+    /// A value, to be told from others.
+    Text(Arc<str>),
+    /// A number, never infinite.
+    Number(f64),
+}
+
+impl Measured {
+    /// The value, if it is one to be told from others.
+    pub fn text(&self) -> Option<&Arc<str>> {
+        match self {
+            Measured::Text(text) => Some(text),
+            Measured::Number(_) => None,
+        }
+    }
 }
 
 /// What evidence shows of an event: shared by all hits of it in one step.

@@ -50,6 +50,13 @@ pub const DESCRIPTION_BYTES_MAX: usize = 16 << 10;
 pub const TAGS_MAX: usize = 64;
 /// Rules of one group: the place in it is remembered in a byte.
 pub const GROUP_RULES_MAX: usize = 255;
+/// Values that a first-seen rule remembers for one key, in 16 bytes each: the programs of a busy host, several times over.
+pub const FIRST_SEEN_VALUES_MAX: usize = 16_384;
+/// How long a first-seen rule learns where it does not say, in microseconds: two weeks hold two of every weekday.
+pub const FIRST_SEEN_LEARN_DEFAULT_MICROS: i64 = 14 * 24 * 3_600 * 1_000_000;
+/// After what time a value counts as new again where a rule does not say, in microseconds: a month holds what happens
+/// monthly.
+pub const FIRST_SEEN_FORGET_DEFAULT_MICROS: i64 = 32 * 24 * 3_600 * 1_000_000;
 /// Named lists in one set of rules.
 pub const LISTS_MAX: usize = 1_024;
 /// Values of one named list: more than the largest public lists of indicators hold.

@@ -69,7 +69,7 @@ async fn reach(
     });
     // A rule on completions remembers them, and they remember in turn: all windows of a chain, one behind the other.
     let depth = i64::from(compiled.strata);
-    let longest = changed.map(|unit| unit.window.saturating_add(unit.lateness)).max().unwrap_or(0);
+    let longest = changed.map(|unit| unit.reach.max(unit.memory)).max().unwrap_or(0);
     let longest = compiled
         .units
         .iter()

@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use sightline_core::correlate::{Completion, Effect, Refusal, Verdict};
+use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
 use sightline_core::detect::{Memo, completion_hits, event_hits};
 use sightline_core::hit::Hit;
 use sightline_core::rule::RuleSet;
 use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
 
 use crate::state::table::{StateKey, StateTable};
-use crate::worker::partition::{Brought, CommandAt, Order, Partition, Routed, stratum_of};
+use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
 use crate::worker::warm::Warmed;
 
 /// Fewer hits than this are not worth a thread.
@@ -37,6 +37,8 @@ pub struct Followed {
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
     pub verdicts: Vec<(Position, sightline_core::hit::RuleIndex, Verdict)>,
+    /// What is counted beside, in no order.
+    pub counts: Vec<(sightline_core::hit::RuleIndex, Counted)>,
     /// Rules that other rules build on and that were complete, in order.
     pub completions: Vec<Completion>,
     /// What became of each command: `None` where no incident has that id.
@@ -209,8 +211,14 @@ impl Correlator {
         let mut effects: Vec<(Order, IncidentMessage)> = Vec::new();
         for stratum in 0..strata {
             let mut hits = std::mem::take(&mut waiting[stratum]);
-            // Events before completions, completions in the order of what brought them about.
-            hits.sort_by_key(|(origin, hit)| (hit.position, *origin));
+            // What came due before the message goes first, in order of time. Then what lies earlier: a rule that waited
+            // completes in the past of the event that ended its waiting. At one time events go before completions, and
+            // these in the order of what brought them about.
+            hits.sort_by_key(|(origin, hit)| {
+                let came_due = came_due(origin.as_ref());
+                let at = if came_due.is_some() { EventTime::MIN } else { hit.at };
+                (hit.position, came_due.is_none(), at, *origin)
+            });
             let shares = self.share(hits);
             let mut completions: Vec<(Order, Completion)> = Vec::new();
             for brought in self.pass(stratum as u8, &times, &shares, &commands) {
@@ -222,6 +230,7 @@ impl Correlator {
                     match effect {
                         Effect::Publish(message) => effects.push((order, *message)),
                         Effect::Complete(completion) => completions.push((order, completion)),
+                        Effect::Count(rule, counted) => followed.counts.push((rule, counted)),
                     }
                 }
             }
@@ -249,7 +258,9 @@ impl Correlator {
             item = if hit.position == position { item + 1 } else { 1 };
             position = hit.position;
             let key = StateKey::of(&hit.tenant, &self.rules.unit_of(hit.rule).id, &hit.key);
-            shares[key.partition(count)].push(Routed { item, key, hit, completion: origin.is_some() });
+            let came_due = came_due(origin.as_ref());
+            let completion = origin.is_some();
+            shares[key.partition(count)].push(Routed { item, key, hit, completion, came_due });
         }
         shares
     }
@@ -278,5 +289,13 @@ impl Correlator {
                 .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect()
         })
+    }
+}
+
+/// The log time that brought something about, where it was no message.
+fn came_due(origin: Option<&Order>) -> Option<EventTime> {
+    match origin?.phase {
+        Phase::Due(due, _) => Some(due),
+        Phase::Message => None,
     }
 }

@@ -100,9 +100,12 @@ struct UnitCount {
     incidents: u64,
 }
 
+/// The states, the rules in force, and their files.
+type Known = (Arc<StateTable>, Arc<RuleSet>, Arc<[Source]>);
+
 impl Status {
     /// What is in force and what is remembered, taken out of the lock: the loop must not wait for a curious reader.
-    fn now(&self) -> Option<(Arc<StateTable>, Arc<RuleSet>, Arc<[Source]>)> {
+    fn now(&self) -> Option<Known> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         Some((inner.table.clone()?, inner.rule_set.clone()?, Arc::clone(&inner.files)))
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use sightline_core::correlate::{Completion, Refusal, Verdict};
+use sightline_core::correlate::{Completion, Counted, Refusal, Verdict};
 use sightline_core::rule::{Diagnostic, RuleSet, Source, check};
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
@@ -285,6 +285,15 @@ impl Machine {
 
     fn count(&self, followed: &Followed, report: &mut Report, applied: &mut Applied) {
         let rules = self.correlator.rules();
+        for (rule, counted) in &followed.counts {
+            let tally = applied.rules.entry(rules.rule(*rule).reference.id.clone()).or_default();
+            match counted {
+                Counted::Match { opened } => {
+                    tally.matches += 1;
+                    tally.suppressed += u64::from(!opened);
+                }
+            }
+        }
         // One event is a duplicate once, however many rules know it.
         let (mut duplicate, mut late) = (None, None);
         let mut verdicts: Vec<_> = followed.verdicts.iter().collect();

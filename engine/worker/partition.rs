@@ -50,6 +50,8 @@ pub struct Routed {
     /// Whether it is the completion of a rule and not an event. Rules complete more than once in an instant, which is
     /// nothing to count.
     pub completion: bool,
+    /// The log time at which it came due, where it is the completion of a rule that waited for that.
+    pub came_due: Option<EventTime>,
 }
 
 /// A command and its place.
@@ -161,7 +163,11 @@ impl Partition {
                 at_message = pass.advance(at_message, command.position.seq);
                 pass.command(index, command, times[at_message].1);
             }
-            at_message = pass.advance(at_message, routed.hit.position.seq);
+            at_message = match routed.came_due {
+                // What comes due here at that time or later may have waited for it.
+                Some(due) => pass.advance_until(at_message, routed.hit.position.seq, Some(due.minus(1))),
+                None => pass.advance(at_message, routed.hit.position.seq),
+            };
             pass.hit(routed, times[at_message].1);
         }
         for (index, command) in commands {
@@ -189,8 +195,13 @@ impl Pass<'_> {
     ///
     /// What is due is said by the first message at or after that time, wherever batches begin and end.
     fn advance(&mut self, from: usize, seq: u64) -> usize {
+        self.advance_until(from, seq, None)
+    }
+
+    /// The same, but not beyond a log time.
+    fn advance_until(&mut self, from: usize, seq: u64, latest: Option<EventTime>) -> usize {
         let to = from + self.times[from..].partition_point(|(known, _)| *known < seq);
-        let until = self.times[to].1;
+        let until = latest.unwrap_or(self.times[to].1);
         while let Some((due, key)) =
             self.partition.due_of(self.stratum).first().copied().filter(|(at, _)| *at <= until)
         {
@@ -201,7 +212,7 @@ impl Pass<'_> {
             let now = Now { rules: self.rules, log_time, position };
             let mut effects = Vec::new();
             let next_due = self.table.with_existing(key, |live| {
-                live.state.say_due(now, &mut effects);
+                live.state.pass_time(now, &mut effects);
                 mark(live, key, &mut self.partition.dirty);
                 live.state.due()
             });
@@ -225,7 +236,8 @@ impl Pass<'_> {
         if !routed.completion || matches!(verdict, Verdict::Taken { .. }) {
             self.brought.verdicts.push((hit.position, hit.rule, verdict));
         }
-        self.settle(routed.key, due_before, due_after, hit.position, Phase::Message, routed.item, effects);
+        let phase = routed.came_due.map_or(Phase::Message, |due| Phase::Due(due, routed.key));
+        self.settle(routed.key, due_before, due_after, hit.position, phase, routed.item, effects);
     }
 
     fn command(&mut self, index: usize, at: &CommandAt, log_time: EventTime) {

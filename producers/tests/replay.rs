@@ -6,8 +6,11 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use server::Server;
 use sightline_producers::{Connect, Message, PublishError, Publisher, PublisherConfig};
+use sightline_schemas::EventTime;
+use sightline_schemas::subject::REPLAY_END;
 use sightline_schemas::wire::Form;
 
 /// Three events of two sources, one that names none, and one that is no JSON.
@@ -98,6 +101,119 @@ async fn events_are_paced_by_rate_and_by_event_time() {
         assert_eq!(output.status.code(), Some(0), "{}", words(&output));
         assert!(start.elapsed() >= Duration::from_millis(least), "{arguments:?} took {:?}", start.elapsed());
     }
+}
+
+/// 2,500 events in frames, out of order, one second apart; every tenth is Alice's.
+async fn record(server: &Server) -> Vec<String> {
+    let mut lines: Vec<String> = (0..2_500_i64)
+        .map(|n| {
+            let at = EventTime::from_micros((1_775_000_000 + n) * 1_000_000);
+            let user = if n % 10 == 0 { "alice" } else { "bob" };
+            format!(r#"{{"source":"s{}","occurred_at":"{at}","actor":{{"id":"{user}"}},"n":{n}}}"#, n % 3)
+        })
+        .collect();
+    let sorted = lines.clone();
+    lines.reverse();
+    let output = replay(&server.url(), &["--frame", "7", "-"], lines.join("\n").as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    sorted
+}
+
+/// Runs a replay of the stream, and gives what subscribers of `replay.>` saw: bodies and headers, and the end marker.
+async fn see(server: &Server, arguments: &[&str]) -> (Vec<async_nats::Message>, serde_json::Value, Output) {
+    let client = async_nats::connect(server.url()).await.expect("the server listens");
+    let mut subscriber = client.subscribe("replay.>").await.expect("subscribed");
+    client.flush().await.expect("subscribed before the first is published");
+    let (url, arguments) = (server.url(), [&["--stream"][..], arguments].concat());
+    let run = arguments.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let running = tokio::task::spawn_blocking(move || {
+        replay(&url, &run.iter().map(String::as_str).collect::<Vec<_>>(), b"")
+    });
+    let mut seen = Vec::new();
+    let end = loop {
+        let message = subscriber.next().await.expect("the connection lives");
+        if message.subject.as_str() == REPLAY_END {
+            break serde_json::from_slice(&message.payload).expect("JSON");
+        }
+        seen.push(message);
+    };
+    (seen, end, running.await.expect("no panic"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_of_the_log_is_replayed_in_order_marked_and_out_of_the_way_of_workers() {
+    let server = Server::with_events().await;
+    let sorted = record(&server).await;
+    let before = server.messages().await.len();
+    let (seen, end, output) = see(&server, &["--speed", "0"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let bodies: Vec<String> =
+        seen.iter().map(|one| String::from_utf8_lossy(&one.payload).into_owned()).collect();
+    assert!(bodies == sorted, "{} of {} events, or in another order", bodies.len(), sorted.len());
+    assert_eq!((end["total"].as_u64(), end["complete"].as_bool()), (Some(2_500), Some(true)));
+    assert_eq!(seen[4].subject.as_str(), "replay.default.s1");
+    let header = |message: &async_nats::Message, name: &str| {
+        message.headers.as_ref().and_then(|headers| headers.get(name)).map(ToString::to_string)
+    };
+    let run = end["replay"].as_str().map(str::to_owned);
+    assert!(seen.iter().all(|one| header(one, "Sightline-Replay") == run));
+    // The last ones of a source were recorded in its first frame.
+    assert_eq!(header(&seen[2_499], "Sightline-Position").as_deref(), Some("1.0"));
+    assert_eq!(server.messages().await.len(), before, "a replay is no input");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_asked_for_is_replayed() {
+    let server = Server::with_events().await;
+    record(&server).await;
+    let at = |second: i64| EventTime::from_micros((1_775_000_000 + second) * 1_000_000).to_string();
+    let (since, until) = (at(100), at(199));
+    for (arguments, expected) in [
+        (&["--entity", "ALICE"][..], 250),
+        (&["--since", &since, "--until", &until], 100),
+        (&["--since", &since, "--until", &until, "--source", "s1", "--entity", "alice"], 4),
+        (&["--entity", "nobody"], 0),
+    ] {
+        let (seen, end, output) = see(&server, arguments).await;
+        assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+        assert_eq!((seen.len(), end["total"].as_u64()), (expected, Some(expected as u64)), "{arguments:?}");
+    }
+    let missing = replay(&server.url(), &["--stream", "NONE"], b"");
+    assert_eq!(missing.status.code(), Some(3), "{}", words(&missing));
+    assert!(words(&missing).contains("cannot read the stream NONE"), "{}", words(&missing));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gaps_are_kept_in_proportion_and_long_ones_cut() {
+    let server = Server::with_events().await;
+    let lines = ["12:00:00", "12:00:01", "12:10:01", "12:10:02"]
+        .map(|clock| format!(r#"{{"source":"a","occurred_at":"2026-05-08T{clock}Z"}}"#));
+    replay(&server.url(), &["-"], lines.join("\n").as_bytes());
+    let start = Instant::now();
+    let (seen, _, output) = see(&server, &["--speed", "10", "--gap-max", "400ms"]).await;
+    assert_eq!((seen.len(), output.status.code()), (4, Some(0)), "{}", words(&output));
+    // 100 ms, 60 s cut to 400 ms, 100 ms.
+    assert!(start.elapsed() >= Duration::from_millis(600), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "the long gap was waited for: {:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_goes_into_the_log_of_another_server_where_that_is_asked_for() {
+    let (recorded, fresh) = (Server::with_events().await, Server::with_events().await);
+    let sorted = record(&recorded).await;
+    let recorded_url = recorded.url();
+    let arguments = ["--stream", "EVENTS", "--stream-url", &recorded_url, "--to", "events", "--frame", "50"];
+    let output = replay(&fresh.url(), &arguments, b"");
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(words(&output).contains("read 2500, published 2500, acknowledged 2500"), "{}", words(&output));
+    let mut bodies: Vec<String> = Vec::new();
+    for (_, body, _) in fresh.log().await {
+        bodies.extend(String::from_utf8_lossy(&body).lines().map(str::to_owned));
+    }
+    let mut sorted = sorted;
+    bodies.sort_unstable();
+    sorted.sort_unstable();
+    assert!(bodies == sorted, "{} of {} events, or others", bodies.len(), sorted.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

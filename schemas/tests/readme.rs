@@ -112,6 +112,7 @@ fn headers_subjects_and_words_are_named() {
         subject::HEADER_CONTENT_ENCODING,
         "Nats-Msg-Id",
         subject::HEADER_POSITION,
+        subject::HEADER_REPLAY,
         subject::HEADER_LOG,
         subject::HEADER_REASON,
         subject::HEADER_DETAIL,

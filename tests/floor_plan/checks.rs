@@ -23,7 +23,10 @@ const CRATES: [(&str, &str); 3] =
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
 const HOMES: [(&str, &[&str]); 12] = [
-    ("async_nats", &["engine/bus/jetstream/", "producers/publisher.rs", "producers/connect.rs"]),
+    (
+        "async_nats",
+        &["engine/bus/jetstream/", "producers/publisher.rs", "producers/connect.rs", "producers/replay/"],
+    ),
     ("sled", &["engine/state/sled_store.rs"]),
     ("dashmap", &["engine/state/table.rs"]),
     ("prometheus", &["engine/telemetry/metrics/"]),
@@ -36,7 +39,7 @@ const HOMES: [(&str, &[&str]); 12] = [
             "engine/cli/",
             "engine/bus/jetstream/streams.rs",
             "producers/replay/",
-            "producers/publisher.rs",
+            "producers/publish_error.rs",
         ],
     ),
     ("axum", &["engine/api/"]),

@@ -9,7 +9,7 @@ use sightline::bus::LogMessage;
 use sightline_schemas::subject::{CONTROL_TICK, EventSubject};
 use sightline_schemas::{EventTime, Severity};
 
-use super::oracle::{Event, Need, Rule, Step};
+use super::oracle::{Between, Compare, Event, Measure, Need, Rule, Step};
 
 /// Chance, from a seed: xorshift64*.
 #[derive(Clone, Debug)]
@@ -83,8 +83,10 @@ pub fn case(seed: u64) -> Case {
         rules.push(rule);
     }
     let late = chance.pick(&[0, 3, 10, 1_000]);
+    // What is settled later cannot be ended yet, and what is not settled cannot be told from the definition.
+    let may_end = !rules.iter().any(Rule::can_be_undone);
     Case {
-        history: history(&mut chance, late),
+        history: history(&mut chance, late, may_end),
         rules,
         late,
         coalesce: chance.pick(&[0, 1, 5, 100_000]),
@@ -101,6 +103,11 @@ fn event_rules(chance: &mut Chance) -> Vec<Rule> {
         let mut rule = rule(chance, at);
         let ordered = rule.ordered;
         rule.steps = (0..1 + chance.below(3)).map(|at| event_step(chance, at, ordered)).collect();
+        if !ordered && chance.once_in(8) {
+            rule.steps.truncate(1);
+            let forget = chance.pick(&[3, 10, 50, 1_000]);
+            rule.steps[0].need = Need::New { learn: chance.pick(&[0, 5, 30]), forget };
+        }
         if group.is_some() {
             rule.group.clone_from(&group);
             if let Some(first) = rules.first() {
@@ -145,12 +152,33 @@ fn event_step(chance: &mut Chance, at: usize, ordered: bool) -> Step {
 }
 
 fn need(chance: &mut Chance, ordered: bool) -> Need {
-    match chance.below(8) {
-        0 if !ordered => Need::Distinct(1 + chance.below(3)),
-        0..=1 => Need::Count(2),
-        2 => Need::Count(if ordered { 2 } else { 3 }),
-        _ => Need::Count(1),
+    let least = |least| Need::Count(Between::from(least));
+    match chance.below(10) {
+        0 if !ordered => Need::Distinct(between(chance)),
+        1 if !ordered => measured(chance),
+        2 if !ordered => Need::Count(between(chance)),
+        0..=1 => least(2),
+        2 => least(if ordered { 2 } else { 3 }),
+        _ => least(1),
     }
+}
+
+fn between(chance: &mut Chance) -> Between {
+    let least = 1 + chance.below(3);
+    Between { least, most: chance.once_in(3).then(|| least + chance.below(2)) }
+}
+
+fn measured(chance: &mut Chance) -> Need {
+    let measure = chance.pick(&[
+        Measure::Sum,
+        Measure::Avg,
+        Measure::Min,
+        Measure::Max,
+        Measure::Median,
+        Measure::Percentile(75),
+    ]);
+    let compare = chance.pick(&[Compare::Gte, Compare::Gte, Compare::Lt, Compare::Eq]);
+    Need::Measure(measure, compare, chance.pick(&[-1.0, 1.0, 1.5, 2.0, 4.0]))
 }
 
 /// A rule on the completions of rules, and maybe on events too.
@@ -185,14 +213,14 @@ fn chain_rule(chance: &mut Chance, below: &[Rule]) -> Rule {
         if passed_on && !new.by.iter().all(|part| below[target].by.contains(part)) {
             *step = Step { of_rule: None, kinds: vec!["k0"], ..step.clone() };
         }
-        if step.of_rule.is_some() && matches!(step.need, Need::Distinct(_)) {
-            step.need = Need::Count(2);
+        if step.of_rule.is_some() && !matches!(step.need, Need::Count(_)) {
+            step.need = Need::Count(Between::from(2));
         }
     }
     new
 }
 
-fn history(chance: &mut Chance, late: i64) -> Vec<Entry> {
+fn history(chance: &mut Chance, late: i64, may_end: bool) -> Vec<Entry> {
     let count = 2 + chance.below(18);
     let span = chance.pick(&[0, 5, 30, 60, 120]);
     let keys = 1 + chance.below(2);
@@ -215,7 +243,8 @@ fn history(chance: &mut Chance, late: i64) -> Vec<Entry> {
     let mut history: Vec<Entry> = arrivals.into_iter().map(|(_, _, event)| Entry::Event(event)).collect();
     if chance.once_in(3) {
         for _ in 0..1 + chance.below(4) {
-            let status = chance.pick(&["resolved", "dismissed", "closed", "triaged", "contained"]);
+            let statuses = ["triaged", "contained", "resolved", "dismissed", "closed"];
+            let status = chance.pick(if may_end { &statuses } else { &statuses[..2] });
             let pick = chance.below(1_000);
             history.insert(chance.below(history.len() + 1), Entry::Status { pick, status });
         }
@@ -227,10 +256,11 @@ fn event(chance: &mut Chance, number: u32, span: i64, keys: usize, tenants: usiz
     let names = ["x", "yy", "z"];
     let name = |chance: &mut Chance| names[chance.below(keys)];
     let mut fields = BTreeMap::new();
-    for (field, never_in) in [("b", 6), ("v", 6), ("host_id", 5), ("user", 3)] {
+    for (field, never_in) in [("b", 6), ("v", 6), ("n", 6), ("host_id", 5), ("user", 3)] {
         if !chance.once_in(never_in) {
             let value = match field {
                 "v" => chance.pick(&["1", "2", "3", "4"]),
+                "n" => chance.pick(&["-1", "0.5", "1", "2", "3.5"]),
                 "user" => chance.pick(&["ana", "ben"]),
                 _ => name(chance),
             };
@@ -263,11 +293,13 @@ pub fn rule_file(rules: &[Rule], late: i64) -> String {
         let group = rule.group.as_ref().map(|group| format!(", group: {group}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "- {{id: {}, severity: {}, severity_mode: {mode}, window: {}s, late: {late}s, ordered: {}, \
+            "- {{id: {}, severity: {}, severity_mode: {mode}, window: {}s, late: {}s, ordered: {}, \
              distinct_events: {}, by: [{}]{group}, steps: [",
             rule.id,
             rule.severity.as_str(),
             rule.window,
+            // Without any lateness a rule that could wait does not, and depends on the order within an instant.
+            if rule.can_be_undone() { late.max(1) } else { late },
             rule.ordered,
             rule.distinct_events,
             rule.by.join(", "),
@@ -292,8 +324,18 @@ fn step_text(rule: &Rule, step: &Step, rules: &[Rule]) -> String {
         }
     };
     let _ = match step.need {
-        Need::Count(count) => write!(text, ", min_count: {count}"),
-        Need::Distinct(count) => write!(text, ", distinct: {{field: v, at_least: {count}}}"),
+        Need::Count(Between { least, most: None }) => write!(text, ", min_count: {least}"),
+        Need::Count(Between { least, most: Some(most) }) => {
+            write!(text, ", count: {{gte: {least}, lte: {most}}}")
+        }
+        Need::Distinct(Between { least, most }) => {
+            let most = most.map(|most| format!(", at_most: {most}")).unwrap_or_default();
+            write!(text, ", distinct: {{field: v, at_least: {least}{most}}}")
+        }
+        Need::Measure(measure, compare, than) => write!(text, ", {}", measure_text(measure, compare, than)),
+        Need::New { learn, forget } => {
+            write!(text, ", first_seen: {{field: v, learn: {learn}s, forget: {forget}s}}")
+        }
     };
     if let Some(gap) = step.gap {
         let _ = write!(text, ", max_gap: {gap}s");
@@ -308,6 +350,23 @@ fn step_text(rule: &Rule, step: &Step, rules: &[Rule]) -> String {
         let _ = write!(text, ", by: {{{}}}", by.join(", "));
     }
     text + "}"
+}
+
+fn measure_text(measure: Measure, compare: Compare, than: f64) -> String {
+    let (name, percent) = match measure {
+        Measure::Sum => ("sum", String::new()),
+        Measure::Avg => ("avg", String::new()),
+        Measure::Min => ("min", String::new()),
+        Measure::Max => ("max", String::new()),
+        Measure::Median => ("median", String::new()),
+        Measure::Percentile(percent) => ("percentile", format!(", percent: {percent}")),
+    };
+    let compare = match compare {
+        Compare::Gte => "gte",
+        Compare::Lt => "lt",
+        Compare::Eq => "eq",
+    };
+    format!("{name}: {{field: n{percent}, {compare}: {than}}}")
 }
 
 /// An event as a message of the input log.

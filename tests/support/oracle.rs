@@ -2,6 +2,7 @@
 //!
 //! * A *moment* is a hit with which a rule is complete within the window that ends there. For a sequence, complete means
 //!   that some chain of hits, one for each place, in order of time, ends with it; all chains are tried.
+//! * Where a further event could undo a moment, all events of its instant belong to it.
 //! * An *incident* is a run of moments of which none is further than the window of its unit from the one before.
 //! * When an incident ends, the events that are its evidence are gone for its unit and key.
 //!
@@ -52,11 +53,116 @@ pub struct Step {
 }
 
 /// How much a step takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Need {
-    Count(usize),
+    Count(Between),
     /// Distinct values of the field `v`.
-    Distinct(usize),
+    Distinct(Between),
+    /// A measure of the field `n`, and what it must be.
+    Measure(Measure, Compare, f64),
+    /// A value of `v` not seen for so many seconds, after so many seconds of learning.
+    New {
+        learn: i64,
+        forget: i64,
+    },
+}
+
+/// From so many on, up to so many if limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Between {
+    pub least: usize,
+    pub most: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    Sum,
+    Avg,
+    Min,
+    Max,
+    Median,
+    Percentile(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    Gte,
+    Lt,
+    Eq,
+}
+
+impl Between {
+    /// So many or more.
+    pub fn from(least: usize) -> Self {
+        Between { least, most: None }
+    }
+
+    fn holds(self, count: usize) -> bool {
+        count >= self.least && self.most.is_none_or(|most| count <= most)
+    }
+}
+
+impl Need {
+    /// The field without whose value an event is no candidate.
+    fn field(self) -> Option<&'static str> {
+        match self {
+            Need::Count(_) => None,
+            Need::Distinct(_) | Need::New { .. } => Some("v"),
+            Need::Measure(..) => Some("n"),
+        }
+    }
+
+    /// Whether further events can undo it.
+    fn can_be_undone(self) -> bool {
+        match self {
+            Need::Count(between) | Need::Distinct(between) => between.most.is_some(),
+            Need::Measure(..) | Need::New { .. } => true,
+        }
+    }
+
+    fn holds(self, hits: &[&Hit]) -> bool {
+        match self {
+            Need::Count(between) => between.holds(hits.len()),
+            Need::Distinct(between) => {
+                between.holds(hits.iter().map(|hit| &hit.fields["v"]).collect::<BTreeSet<_>>().len())
+            }
+            Need::Measure(measure, compare, than) => {
+                let number = |hit: &&Hit| hit.fields["n"].parse().expect("`n` is a number");
+                measure.of(hits.iter().map(number).collect()).is_some_and(|found| compare.holds(found, than))
+            }
+            Need::New { .. } => unreachable!("asked of single hits"),
+        }
+    }
+}
+
+impl Measure {
+    fn of(self, mut numbers: Vec<f64>) -> Option<f64> {
+        numbers.sort_by(f64::total_cmp);
+        let (first, last) = (*numbers.first()?, *numbers.last()?);
+        let along = |share: f64| {
+            let place = share * (numbers.len() - 1) as f64 / 100.0;
+            let (below, above) = (numbers[place.floor() as usize], numbers[place.ceil() as usize]);
+            below + (above - below) * place.fract()
+        };
+        Some(match self {
+            Measure::Sum => numbers.iter().sum(),
+            Measure::Avg => numbers.iter().sum::<f64>() / numbers.len() as f64,
+            Measure::Min => first,
+            Measure::Max => last,
+            Measure::Median => along(50.0),
+            Measure::Percentile(percent) => along(f64::from(percent)),
+        })
+    }
+}
+
+impl Compare {
+    fn holds(self, number: f64, than: f64) -> bool {
+        match self {
+            Compare::Gte => number >= than,
+            Compare::Lt => number < than,
+            Compare::Eq => number == than,
+        }
+    }
 }
 
 /// An event.
@@ -139,12 +245,19 @@ impl Rule {
         self.group.as_ref().unwrap_or(&self.id)
     }
 
+    /// Whether a further event can undo a moment: then everything of its instant belongs to it.
+    pub fn can_be_undone(&self) -> bool {
+        self.steps.iter().any(|step| step.need.can_be_undone())
+    }
+
     /// For each place of a sequence its step, and the most seconds since the place before.
     fn places(&self) -> Vec<(usize, Option<i64>)> {
         let mut places = Vec::new();
         for (at, step) in self.steps.iter().enumerate() {
-            let Need::Count(count) = step.need else { panic!("a sequence counts no values") };
-            places.extend((0..count).map(|n| (at, if n == 0 { step.gap } else { None })));
+            let Need::Count(Between { least, most: None }) = step.need else {
+                panic!("a sequence takes events")
+            };
+            places.extend((0..least).map(|n| (at, if n == 0 { step.gap } else { None })));
         }
         places
     }
@@ -219,7 +332,7 @@ impl<'r> Oracle<'r> {
     fn give(&mut self, tenant: &str, hit: Hit, values: impl Fn(&str) -> Vec<String>) {
         let rule = &self.rules[hit.rule];
         let step = &rule.steps[hit.step];
-        if matches!(step.need, Need::Distinct(_)) && !hit.fields.contains_key("v") {
+        if step.need.field().is_some_and(|field| !hit.fields.contains_key(field)) {
             return;
         }
         let mut keys: Vec<Vec<String>> = vec![Vec::new()];
@@ -357,8 +470,10 @@ impl<'r> Oracle<'r> {
         let need = self.rules[hits[0].rule].steps[hits[0].step].need;
         let values: BTreeSet<String> = hits.iter().filter_map(|hit| hit.fields.get("v").cloned()).collect();
         let (needed, values) = match need {
-            Need::Count(needed) => (needed, Vec::new()),
-            Need::Distinct(needed) => (needed, values.into_iter().collect()),
+            Need::Count(needed) => (needed.least, Vec::new()),
+            Need::Distinct(needed) => (needed.least, values.into_iter().collect()),
+            Need::Measure(..) => (1, Vec::new()),
+            Need::New { .. } => (1, values.into_iter().collect()),
         };
         StepExplain {
             rule: rule.clone(),
@@ -393,13 +508,17 @@ fn moments(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, BTreeSet<Hit>> {
     if rule.ordered {
         return sequence(rule, hits);
     }
+    if let Need::New { learn, forget } = rule.steps[0].need {
+        return first_seen(hits, learn, forget);
+    }
     let mut moments = BTreeMap::new();
     for moment in hits.iter().map(|hit| hit.stamp()).collect::<BTreeSet<_>>() {
-        let within: Vec<&Hit> = hits
-            .iter()
-            .filter(|hit| hit.at >= moment.0 - rule.window && hit.stamp() <= moment)
-            .copied()
-            .collect();
+        let before = |hit: &Hit| match rule.can_be_undone() {
+            true => hit.at <= moment.0,
+            false => hit.stamp() <= moment,
+        };
+        let within: Vec<&Hit> =
+            hits.iter().filter(|hit| hit.at >= moment.0 - rule.window && before(hit)).copied().collect();
         if all_of(rule, &within) {
             moments.insert(moment, within.into_iter().cloned().collect());
         }
@@ -407,21 +526,31 @@ fn moments(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, BTreeSet<Hit>> {
     moments
 }
 
+/// The hits with a value that no earlier one had, as far back as values are remembered.
+fn first_seen(hits: &[&Hit], learn: i64, forget: i64) -> BTreeMap<Stamp, BTreeSet<Hit>> {
+    let learned = hits.iter().map(|hit| hit.at).min().unwrap_or(0) + learn;
+    let known = |hit: &Hit| {
+        hits.iter().any(|other| {
+            other.fields["v"] == hit.fields["v"] && other.stamp() < hit.stamp() && hit.at - other.at <= forget
+        })
+    };
+    let new = hits.iter().filter(|hit| hit.at >= learned && !known(hit));
+    new.map(|hit| (hit.stamp(), BTreeSet::from([(*hit).clone()]))).collect()
+}
+
 /// Whether every step has what it takes; with events of its own, where events count once.
 fn all_of(rule: &Rule, within: &[&Hit]) -> bool {
     let of = |step: usize| within.iter().filter(move |hit| hit.step == step);
-    let enough = rule.steps.iter().enumerate().all(|(at, step)| match step.need {
-        Need::Count(needed) => of(at).count() >= needed,
-        Need::Distinct(needed) => of(at).map(|hit| &hit.fields["v"]).collect::<BTreeSet<_>>().len() >= needed,
-    });
+    let enough =
+        rule.steps.iter().enumerate().all(|(at, step)| step.need.holds(&of(at).copied().collect::<Vec<_>>()));
     // Hall: the steps can be served if and only if every choice of them together has events enough.
     let counts: Vec<(usize, usize)> = rule
         .steps
         .iter()
         .enumerate()
         .filter_map(|(at, step)| match step.need {
-            Need::Count(needed) => Some((at, needed)),
-            Need::Distinct(_) => None,
+            Need::Count(needed) => Some((at, needed.least)),
+            Need::Distinct(_) | Need::Measure(..) | Need::New { .. } => None,
         })
         .collect();
     let served = (0_u32..1 << counts.len()).all(|choice| {

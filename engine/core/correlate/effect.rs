@@ -14,6 +14,18 @@ pub enum Effect {
     Publish(Box<IncidentMessage>),
     /// A rule is complete: a hit for the rules that build on it.
     Complete(Completion),
+    /// Count this for a rule.
+    Count(RuleIndex, Counted),
+}
+
+/// What is counted for a rule beside what becomes of its hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// A moment of a rule that waits was settled.
+    Match {
+        /// Whether it opened an incident.
+        opened: bool,
+    },
 }
 
 /// A rule is complete for a key.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
 use sightline_schemas::incident::{Evidence, StepExplain};
 
+use crate::hit::Measured;
 use crate::limits::{EVIDENCE_ENDS, LISTED_VALUES_MAX};
 use crate::pattern::{Stamp, TrackHit};
 
@@ -114,7 +115,7 @@ impl StepEvidence {
         self.first_at = self.first_at.min(hit.stamp.at);
         self.last_at = self.last_at.max(hit.stamp.at);
         if self.counts_values
-            && let Some(value) = &hit.value
+            && let Some(value) = hit.value.as_ref().and_then(Measured::text)
         {
             self.values.add(value);
         }

@@ -119,7 +119,7 @@ impl IncidentState {
     pub fn add_evidence(&mut self, rule: &Rule, step: &Step, hit: &TrackHit, new_event: bool) {
         let at = self.steps.iter().position(|known| known.is_of(&rule.reference.id, &step.name));
         let at = at.unwrap_or_else(|| {
-            let counts_values = matches!(step.need, Need::Distinct(_));
+            let counts_values = matches!(step.need, Need::Values(_) | Need::New(_));
             let place = (rule.reference.id.as_str(), step.name.as_str());
             let at = self.steps.partition_point(|known| known.names() < place);
             let new = StepEvidence::new(place.0, place.1, step.need.threshold(), counts_values);

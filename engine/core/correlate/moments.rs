@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
 use smallvec::SmallVec;
 
-use crate::hit::Hit;
+use crate::correlate::waiting::Waiting;
+use crate::hit::{Hit, Measured};
 use crate::pattern::{Stamp, Track, all_of, overlap, sequence};
 use crate::rule::plan::Place;
-use crate::rule::{Pattern, Rule};
+use crate::rule::{Need, Novelty, Pattern, Rule, Timing};
 
 /// The hits of each step, and the moments at which they were complete.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub(super) struct Member {
     pub(super) tracks: SmallVec<[Track; 2]>,
     /// Oldest first.
     pub(super) moments: VecDeque<Stamp>,
+    /// Where a rule that waits stands; nothing for others.
+    pub(super) waiting: Option<Box<Waiting>>,
 }
 
 /// A hit that is evidence now: its track and its index there.
@@ -25,6 +28,8 @@ pub(super) type Used = (usize, usize);
 /// A moment and the evidence that came with it.
 pub(super) struct Found {
     pub(super) moment: Stamp,
+    /// The hit that it comes of.
+    pub(super) by: Stamp,
     /// Whether the moment is new, or was there and a late hit added evidence to it.
     pub(super) is_new: bool,
     pub(super) used: Vec<Used>,
@@ -33,7 +38,11 @@ pub(super) struct Found {
 impl Member {
     pub(super) fn new(rule: &Rule) -> Self {
         let tracks = rule.steps.iter().map(|_| Track::default()).collect();
-        Member { tracks, moments: VecDeque::new() }
+        let waiting = match rule.timing {
+            Timing::AtOnce => None,
+            Timing::Settled { .. } => Some(Box::new(Waiting::new())),
+        };
+        Member { tracks, moments: VecDeque::new(), waiting }
     }
 
     /// Forgets what lies before `horizon`.
@@ -65,6 +74,58 @@ impl Member {
         }
     }
 
+    /// Whether a moment of a rule that waits can end with a hit of that step.
+    pub(super) fn may_end_with(&self, rule: &Rule, step: u8) -> bool {
+        match &rule.pattern {
+            Pattern::AllOf { .. } => true,
+            Pattern::Sequence { places, .. } => places[places.len() - 1].step == step,
+        }
+    }
+
+    /// The hits that a moment can end with, behind one time and up to another, oldest first.
+    pub(super) fn ends_between(&self, rule: &Rule, behind: EventTime, upto: EventTime) -> Vec<Stamp> {
+        let tracks = self.tracks.iter().enumerate().filter(|(step, _)| self.may_end_with(rule, *step as u8));
+        let mut ends: Vec<Stamp> = tracks
+            .flat_map(|(_, track)| track.between(behind.plus(1), upto).map(|index| track.hit(index).stamp))
+            .collect();
+        ends.sort_unstable();
+        ends.dedup();
+        ends
+    }
+
+    /// The moment that ends with a hit, for a rule that waits, once everything up to it is known.
+    pub(super) fn decide(&mut self, rule: &Rule, by: Stamp) -> Option<Found> {
+        if self.moments.binary_search(&by).is_ok() {
+            return None;
+        }
+        let used = match &rule.pattern {
+            Pattern::AllOf { distinct_events } => match &rule.steps[0].need {
+                Need::New(novelty) => self.new_value(*novelty, by)?,
+                _ if all_of::settled(rule, *distinct_events, &mut self.tracks, by.at) => {
+                    self.evidence_all_of(rule, Stamp::last_at(by.at))
+                }
+                _ => return None,
+            },
+            Pattern::Sequence { places, overlapping } => {
+                self.evidence_of_sequence(rule, places, *overlapping, by)?
+            }
+        };
+        self.add_moment(by);
+        Some(Found { moment: by, by, is_new: true, used })
+    }
+
+    /// The hit, if its value is new to the key.
+    fn new_value(&mut self, novelty: Novelty, by: Stamp) -> Option<Vec<Used>> {
+        let index = self.tracks[0].find(by)?;
+        let Some(Measured::Text(value)) = self.tracks[0].hit(index).value.clone() else { return None };
+        let waiting = self.waiting.as_mut().expect("a rule that waits has one");
+        if !waiting.seen.sight(&value, by.at, novelty) {
+            return None;
+        }
+        self.tracks[0].mark_used(index);
+        Some(vec![(0, index)])
+    }
+
     /// The moments that the hit at `stamp`, just added to track `step`, makes or adds evidence to, oldest first.
     pub(super) fn found(&mut self, rule: &Rule, hit: &Hit) -> Vec<Found> {
         let stamp = Stamp { at: hit.at, event: hit.event };
@@ -83,7 +144,7 @@ impl Member {
             if is_new && all_of::complete(rule, distinct_events, &mut self.tracks, moment) {
                 let used = self.evidence_all_of(rule, moment);
                 self.add_moment(moment);
-                found.push(Found { moment, is_new: true, used });
+                found.push(Found { moment, by: moment, is_new: true, used });
             }
         }
         // A late hit also belongs to a moment that was there, if it lies in the window of one.
@@ -94,7 +155,7 @@ impl Member {
             && let Some(index) = self.tracks[track].find(stamp)
             && self.tracks[track].mark_used(index)
         {
-            found.push(Found { moment, is_new: false, used: vec![(track, index)] });
+            found.push(Found { moment, by: moment, is_new: false, used: vec![(track, index)] });
         }
         found
     }
@@ -155,7 +216,7 @@ impl Member {
             if !known {
                 self.add_moment(moment);
             }
-            found.push(Found { moment, is_new: !known, used });
+            found.push(Found { moment, by: moment, is_new: !known, used });
         }
         found
     }

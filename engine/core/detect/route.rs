@@ -8,11 +8,11 @@ use sightline_schemas::{Event, EventId, Position, TimeSource};
 
 use crate::correlate::Completion;
 use crate::detect::Memo;
-use crate::field::Field;
-use crate::hit::{Brief, Hit, RuleIndex};
+use crate::field::{Field, Scalar};
+use crate::hit::{Brief, Hit, Measured, RuleIndex};
 use crate::key::{Key, Normal};
 use crate::limits::{KEYS_PER_HIT_MAX, SHOWN_VALUE_BYTES_MAX};
-use crate::rule::{KeyPart, RuleSet, Step};
+use crate::rule::{KeyPart, Need, RuleSet, Step};
 
 /// The hits of an event, in the order of rules, steps and keys.
 pub fn event_hits(
@@ -36,8 +36,8 @@ pub fn event_hits(
         }
         let value = match &step.counted {
             None => None,
-            Some((field, normal)) => match field.first_text(event).and_then(|text| normal.apply(&text)) {
-                Some(value) => Some(Arc::from(value)),
+            Some((field, normal)) => match measured(step, field, *normal, event) {
+                Some(value) => Some(value),
                 // Without the value that it counts, the event is no candidate.
                 None => return,
             },
@@ -75,15 +75,26 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
         });
         let value = match &step.counted {
             None => None,
-            Some((field, normal)) => match lookup(field.name()).and_then(|text| normal.apply(text)) {
-                Some(value) => Some(Arc::from(value)),
-                None => continue,
-            },
+            Some((field, normal)) => {
+                let text = lookup(field.name());
+                let value = match step.need {
+                    Need::Measure(..) => text.and_then(|text| finite(Scalar::Text(text))),
+                    _ => text.and_then(|text| normal.apply(text)).map(|text| Measured::Text(Arc::from(text))),
+                };
+                match value {
+                    Some(value) => Some(value),
+                    None => continue,
+                }
+            }
         };
         // Of several completions in one instant each value counts, whichever came first.
         let event = match &value {
             None => completion.event,
             Some(value) => {
+                let value = match value {
+                    Measured::Text(text) => text.to_string(),
+                    Measured::Number(number) => number.to_string(),
+                };
                 let counted = format!("{}\u{1f}{value}", completion.key.canonical());
                 EventId::of_completion(&completion.tenant, &upstream.reference.id, &counted, completion.at)
             }
@@ -102,6 +113,24 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
             brief: Arc::clone(&brief),
         }));
     }
+}
+
+/// What a step counts or measures of an event: the first value of the field that is one.
+fn measured(step: &Step, field: &Field, normal: Normal, event: &Event<'_>) -> Option<Measured> {
+    if !matches!(step.need, Need::Measure(..)) {
+        let text = field.first_text(event).and_then(|text| normal.apply(&text))?;
+        return Some(Measured::Text(Arc::from(text)));
+    }
+    let mut first = None;
+    field.any(event, |scalar| {
+        first = finite(scalar);
+        first.is_some()
+    });
+    first
+}
+
+fn finite(scalar: Scalar<'_>) -> Option<Measured> {
+    scalar.number().filter(|number| number.is_finite()).map(Measured::Number)
 }
 
 /// Every combination of the values of the key's parts, each once. None where a part has no value.

@@ -10,7 +10,7 @@ use crate::detect::completion_hits;
 use crate::explain::unmet::{Unmet, unmet};
 use crate::explain::why_not::{WhyNot, answer};
 use crate::field::Field;
-use crate::hit::RuleIndex;
+use crate::hit::{Measured, RuleIndex};
 use crate::key::Key;
 use crate::limits::NEAR_MISSES_MAX;
 use crate::pattern::TrackHit;
@@ -178,7 +178,7 @@ impl Inquiry {
                 position: hit.position,
                 source: hit.brief.source.to_string(),
                 kind: hit.brief.kind.to_string(),
-                value: hit.value.as_deref().map(str::to_owned),
+                value: hit.value.as_ref().map(said),
             };
             if self.satisfied(at, seen) && !hit.suspect {
                 self.newest = self.newest.max(hit.at);
@@ -194,7 +194,7 @@ impl Inquiry {
             position: hit.position,
             source: hit.brief.source.to_string(),
             kind: hit.brief.kind.to_string(),
-            value: hit.value.as_deref().map(str::to_owned),
+            value: hit.value.as_ref().map(said),
         });
         self.newest = self.newest.max(hit.stamp.at);
     }
@@ -219,7 +219,7 @@ impl Inquiry {
     /// Notes what satisfies a step; `false` where it came too late or was known.
     fn satisfied(&mut self, at: usize, hit: Satisfied) -> bool {
         let unit = self.rules.unit_of(self.rule);
-        let horizon = self.newest.minus(unit.window.saturating_add(unit.lateness));
+        let horizon = self.newest.minus(unit.reach);
         let step = &mut self.steps[at];
         if hit.at < horizon {
             let by = horizon.since(hit.at);
@@ -247,6 +247,14 @@ impl Inquiry {
     /// Why the rule is not complete, or that it is.
     pub fn answer(&self) -> WhyNot {
         answer(self)
+    }
+}
+
+/// What was counted or measured of a hit, as text.
+fn said(value: &Measured) -> String {
+    match value {
+        Measured::Text(text) => text.to_string(),
+        Measured::Number(number) => number.to_string(),
     }
 }
 

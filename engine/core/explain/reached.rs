@@ -3,6 +3,7 @@
 use sightline_schemas::EventTime;
 
 use crate::explain::inquiry::{Satisfied, StepLog};
+use crate::rule::plan::Measure;
 use crate::rule::plan::Place;
 use crate::rule::{Need, Pattern, Rule};
 
@@ -38,9 +39,9 @@ pub(super) fn reached(rule: &Rule, hits: &[Vec<&Satisfied>]) -> Reached {
 }
 
 /// How much of its need a step has among these hits.
-pub(super) fn has(need: Need, hits: &[&Satisfied]) -> u32 {
+pub(super) fn has(need: &Need, hits: &[&Satisfied]) -> u32 {
     let count = match need {
-        Need::Distinct(_) => {
+        Need::Values(_) => {
             let values: std::collections::BTreeSet<&str> =
                 hits.iter().filter_map(|hit| hit.value.as_deref()).collect();
             values.len()
@@ -48,6 +49,35 @@ pub(super) fn has(need: Need, hits: &[&Satisfied]) -> u32 {
         _ => hits.len(),
     };
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Whether the hits are what a step takes. That a value is new is more than these hits can tell.
+pub(super) fn meets(need: &Need, hits: &[&Satisfied]) -> bool {
+    match need {
+        Need::Events(range) | Need::Values(range) => range.holds(f64::from(has(need, hits))),
+        Need::Measure(measure, range) => reading(*measure, hits).is_some_and(|number| range.holds(number)),
+        Need::New(_) => false,
+    }
+}
+
+/// What the hits come to, measured.
+pub(super) fn reading(measure: Measure, hits: &[&Satisfied]) -> Option<f64> {
+    let mut numbers: Vec<f64> = hits.iter().filter_map(|hit| hit.value.as_deref()?.parse().ok()).collect();
+    numbers.sort_by(f64::total_cmp);
+    let last = numbers.len().checked_sub(1)?;
+    let at = |part: f64| {
+        let place = part * last as f64;
+        let (below, above) = (numbers[place.floor() as usize], numbers[place.ceil() as usize]);
+        below + (above - below) * place.fract()
+    };
+    Some(match measure {
+        Measure::Sum => numbers.iter().sum(),
+        Measure::Average => numbers.iter().sum::<f64>() / numbers.len() as f64,
+        Measure::Min => numbers[0],
+        Measure::Max => numbers[last],
+        Measure::Median => at(0.5),
+        Measure::Percentile(percent) => at(percent / 100.0),
+    })
 }
 
 /// The window, ending with some hit, in which most is there.
@@ -64,7 +94,7 @@ fn all_of(rule: &Rule, hits: &[Vec<&Satisfied>]) -> Reached {
             let from = hits.partition_point(|hit| hit.at < start);
             let to = hits.partition_point(|hit| hit.at <= end);
             let needed = step.need.threshold().max(1);
-            score += f64::from(has(step.need, &hits[from..to]).min(needed)) / f64::from(needed);
+            score += f64::from(has(&step.need, &hits[from..to]).min(needed)) / f64::from(needed);
             steps.push((from..to).collect());
         }
         if score > best.0 {

@@ -8,7 +8,7 @@ use crate::explain::inquiry::{Inquiry, Satisfied, StepLog};
 use crate::explain::reached::{self, Reached};
 use crate::explain::unmet::Unmet;
 use crate::rule::draft::print_duration;
-use crate::rule::{Input, Pattern, Rule};
+use crate::rule::{Input, Need, Pattern, Rule};
 
 /// Pieces of evidence listed for a step.
 const LISTED_MAX: usize = 5;
@@ -147,6 +147,13 @@ pub enum Reason {
         /// That rule.
         rule: String,
     },
+    /// What the step measures is not what it takes.
+    Measured {
+        /// What it comes to.
+        comes_to: f64,
+    },
+    /// No value was new to the key, or the key is still learning.
+    NotNew,
     /// No event of this key came near.
     Nothing,
 }
@@ -160,10 +167,12 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
     let mut missing = Vec::new();
     for (at, step) in rule.steps.iter().enumerate() {
         let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
-        let (needed, has) = (step.need.threshold(), reached::has(step.need, &mine));
+        let (needed, has) = (step.need.threshold(), reached::has(&step.need, &mine));
         let pieces = mine.iter().take(LISTED_MAX).map(|hit| piece(hit)).collect();
         steps.push(StepReached { step: step.name.clone(), needed, has, pieces });
-        if has < needed {
+        // Where the rule fired, what is no question of these hits alone was answered.
+        let told = matches!(step.need, Need::New(_)) && !inquiry.incidents.is_empty();
+        if !told && !reached::meets(&step.need, &mine) {
             let reasons = reasons(inquiry, rule, at, &hits, &reached);
             missing.push(Missing { step: step.name.clone(), needed, has, reasons });
         }
@@ -199,6 +208,14 @@ fn reasons(
 ) -> Vec<Reason> {
     let log = &inquiry.steps[at];
     let mut reasons = Vec::new();
+    let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
+    match &rule.steps[at].need {
+        Need::Measure(measure, _) => {
+            reasons.extend(reached::reading(*measure, &mine).map(|comes_to| Reason::Measured { comes_to }));
+        }
+        Need::New(_) if !mine.is_empty() => reasons.push(Reason::NotNew),
+        Need::New(_) | Need::Events(_) | Need::Values(_) => {}
+    }
     reasons.extend(misplaced(rule, at, hits, reached));
     if let Some((hit, by)) = log.late.iter().min_by_key(|(_, by)| *by) {
         reasons.push(Reason::Late { piece: piece(hit), by_micros: *by });
@@ -286,8 +303,8 @@ impl WhyNot {
     /// For people, line by line; `time` writes a time as they know it.
     pub fn said(&self, time: &dyn Fn(EventTime) -> String) -> Vec<String> {
         let mut lines = Vec::new();
-        let done = self.steps.iter().filter(|step| step.has >= step.needed).count();
         let all = self.steps.len();
+        let done = all - self.missing.len();
         match self.span {
             None => {
                 lines.push(format!("no step was satisfied for this key ({} events looked at)", self.events))
@@ -356,6 +373,8 @@ impl Reason {
             Reason::NotComplete { rule } => {
                 format!("rule `{rule}` was not complete for this key: ask why with --rule {rule}")
             }
+            Reason::Measured { comes_to } => format!("it comes to {comes_to}"),
+            Reason::NotNew => "no value was new to the key, or the key is still learning".to_owned(),
             Reason::Nothing => "no event of this key came near".to_owned(),
         }
     }

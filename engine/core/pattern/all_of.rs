@@ -1,17 +1,34 @@
 //! All of: every step has what it takes within the window, in whatever order.
 
+use sightline_schemas::EventTime;
+
 use crate::pattern::track::{Stamp, Track};
 use crate::pattern::{count, distinct};
 use crate::rule::{Need, Rule};
 
-/// Whether the rule is complete with the hit at `until`.
+/// Whether the rule is complete with the hit at `until`. Only for rules that a further event cannot undo.
 pub fn complete(rule: &Rule, distinct_events: bool, tracks: &mut [Track], until: Stamp) -> bool {
     let from = until.at.minus(rule.window);
-    let satisfied = rule.steps.iter().zip(tracks.iter_mut()).all(|(step, track)| match step.need {
-        Need::Count(needed) => count::enough(track, needed, from, until),
-        Need::Distinct(needed) => distinct::enough(track, needed, from, until),
+    let satisfied = rule.steps.iter().zip(tracks.iter_mut()).all(|(step, track)| match &step.need {
+        Need::Events(range) => count::enough(track, range.least_count(), from, until),
+        Need::Values(range) => distinct::enough(track, range.least_count(), from, until),
+        Need::Measure(..) | Need::New(_) => unreachable!("a rule with such a step waits until it is settled"),
     });
     satisfied && (!distinct_events || assignable(rule, tracks, until))
+}
+
+/// Whether the rule is complete at the end of an instant, when everything up to then is known.
+///
+/// All events of the instant belong to it: there is no order among them in which only some were there.
+pub fn settled(rule: &Rule, distinct_events: bool, tracks: &mut [Track], at: EventTime) -> bool {
+    let from = at.minus(rule.window);
+    let satisfied = rule.steps.iter().zip(tracks.iter_mut()).all(|(step, track)| match &step.need {
+        need @ (Need::Events(range) | Need::Values(range) | Need::Measure(_, range)) => {
+            track.measure(need, from, at).is_some_and(|reading| range.holds(reading))
+        }
+        Need::New(_) => unreachable!("what is new is asked of each event"),
+    });
+    satisfied && (!distinct_events || assignable(rule, tracks, Stamp::last_at(at)))
 }
 
 /// The events that a step could take, newest first, as far as they can matter.
@@ -26,9 +43,9 @@ fn candidates(track: &Track, rule: &Rule, until: Stamp, most: usize) -> Vec<sigh
 ///
 /// Each place needs at most as many candidates as there are places, so the newest ones decide exactly.
 fn assignable(rule: &Rule, tracks: &[Track], until: Stamp) -> bool {
-    let counts = rule.steps.iter().map(|step| match step.need {
-        Need::Count(needed) => needed as usize,
-        Need::Distinct(_) => 0,
+    let counts = rule.steps.iter().map(|step| match &step.need {
+        Need::Events(range) => range.least_count() as usize,
+        Need::Values(_) | Need::Measure(..) | Need::New(_) => 0,
     });
     let counts: Vec<usize> = counts.collect();
     let places: usize = counts.iter().sum();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sightline_schemas::EventTime;
 
+use crate::hit::Measured;
 use crate::pattern::track::{Stamp, Track, TrackHit};
 
 /// Whether `needed` distinct values were seen between `from` and `until`, the latter itself included.
@@ -16,7 +17,7 @@ pub fn enough(track: &mut Track, needed: u32, from: EventTime, until: Stamp) -> 
     // Not the newest hit: something arrived late. Look back from there.
     let mut seen: HashSet<&str> = HashSet::new();
     for hit in track.hits().range(..there).rev().take_while(|hit| hit.stamp.at >= from) {
-        if let Some(value) = &hit.value {
+        if let Some(Measured::Text(value)) = &hit.value {
             seen.insert(value);
             if seen.len() >= needed as usize {
                 return true;
@@ -39,7 +40,7 @@ impl RecentValues {
     pub fn of(hits: &VecDeque<TrackHit>) -> Self {
         let mut recent = RecentValues::default();
         for hit in hits {
-            if let Some(value) = &hit.value {
+            if let Some(Measured::Text(value)) = &hit.value {
                 recent.add(value, hit.stamp.at);
             }
         }

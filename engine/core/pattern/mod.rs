@@ -11,6 +11,8 @@
 pub mod all_of;
 pub mod count;
 pub mod distinct;
+pub mod first_seen;
+pub mod gauge;
 pub mod overlap;
 pub mod sequence;
 pub mod track;

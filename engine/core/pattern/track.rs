@@ -8,8 +8,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sightline_schemas::{EventId, EventTime, Position};
 
-use crate::hit::{Brief, Hit};
+use crate::hit::{Brief, Hit, Measured};
 use crate::pattern::distinct::RecentValues;
+use crate::pattern::gauge::Gauge;
+use crate::rule::Need;
 
 /// When, and which event: the order in which hits are remembered. Ties in time are ordered by event id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,8 +43,8 @@ pub struct TrackHit {
     pub used: bool,
     /// Where it stands in the input log.
     pub position: Position,
-    /// The value that the step counts.
-    pub value: Option<Arc<str>>,
+    /// What the step counts or measures of it.
+    pub value: Option<Measured>,
     /// What people will want to see of it.
     pub brief: Arc<Brief>,
 }
@@ -60,6 +62,9 @@ pub struct Track {
     /// Made again when first needed: which hits are not evidence, once there are many.
     #[serde(skip)]
     unused: Option<BTreeSet<Stamp>>,
+    /// Made again when first needed: what the window that was asked for last comes to.
+    #[serde(skip)]
+    gauge: Option<Box<Gauge>>,
 }
 
 /// Up to this many hits are looked through one by one.
@@ -83,6 +88,11 @@ impl Track {
             Some(last) if last.stamp > stamp => self.up_to(stamp),
             _ => self.hits.len(),
         };
+        if let Some(gauge) = &mut self.gauge
+            && gauge.covers(hit.at)
+        {
+            gauge.add(&remembered);
+        }
         self.hits.insert(place, remembered);
         if let Some(unused) = &mut self.unused {
             unused.insert(stamp);
@@ -90,7 +100,7 @@ impl Track {
         if let Some(events) = &mut self.events {
             events.insert(hit.event);
         }
-        if let (Some(recent), Some(value)) = (&mut self.recent, &hit.value) {
+        if let (Some(recent), Some(Measured::Text(value))) = (&mut self.recent, &hit.value) {
             recent.add(value, hit.at);
         }
         true
@@ -193,6 +203,37 @@ impl Track {
         self.recent.get_or_insert_with(|| RecentValues::of(hits))
     }
 
+    /// What the hits between two times, both inclusive, come to. Moving on costs what the window gains and loses; moving
+    /// back, what it holds.
+    pub fn measure(&mut self, need: &Need, from: EventTime, to: EventTime) -> Option<f64> {
+        if let Need::Events(_) = need {
+            return Some(self.between(from, to).len() as f64);
+        }
+        let goes_on = |gauge: &Gauge| {
+            let (old_from, old_to) = gauge.window();
+            from >= old_from && to >= old_to && from <= old_to
+        };
+        let mut gauge = match self.gauge.take() {
+            Some(gauge) if goes_on(&gauge) => {
+                let mut gauge = gauge;
+                let (old_from, old_to) = gauge.window();
+                let (gone, new) = (self.between(old_from, from.minus(1)), self.between(old_to.plus(1), to));
+                gone.for_each(|index| gauge.remove(&self.hits[index]));
+                new.for_each(|index| gauge.add(&self.hits[index]));
+                gauge
+            }
+            _ => {
+                let mut gauge = Box::new(Gauge::of(need)?);
+                self.between(from, to).for_each(|index| gauge.add(&self.hits[index]));
+                gauge
+            }
+        };
+        gauge.set_window(from, to);
+        let reading = gauge.reading();
+        self.gauge = Some(gauge);
+        reading
+    }
+
     /// Forgets the hits before `horizon`.
     pub fn trim(&mut self, horizon: EventTime) {
         while let Some(oldest) = self.hits.front()
@@ -203,6 +244,11 @@ impl Track {
             }
             if let Some(unused) = &mut self.unused {
                 unused.remove(&oldest.stamp);
+            }
+            if let Some(gauge) = &mut self.gauge
+                && gauge.covers(oldest.stamp.at)
+            {
+                gauge.remove(oldest);
             }
             self.hits.pop_front();
         }
@@ -217,6 +263,7 @@ impl Track {
         self.events = None;
         self.recent = None;
         self.unused = None;
+        self.gauge = None;
     }
 }
 

@@ -135,9 +135,9 @@ fn excludes(one: &Predicate, other: &Predicate) -> bool {
 /// Whether the refused one holds of every value that the needed one allows.
 fn covers(refused: &Predicate, needed: &Predicate) -> bool {
     match &needed.test {
-        Test::Texts(texts) => {
-            texts.exact().is_some_and(|texts| texts.iter().all(|text| holds_of(&refused.test, text) == Some(true)))
-        }
+        Test::Texts(texts) => texts
+            .exact()
+            .is_some_and(|texts| texts.iter().all(|text| holds_of(&refused.test, text) == Some(true))),
         _ => false,
     }
 }

@@ -14,8 +14,8 @@ mod regular;
 mod text;
 
 pub use cidr::Networks;
-pub use contradiction::{Contradiction, contradiction};
 pub use clock::{Clock, TimePart, TimeParts, parse_hours};
+pub use contradiction::{Contradiction, contradiction};
 pub use encoded::{Encoding, encoded};
 pub use like::{Likes, Pattern};
 pub use numeric::{Bits, Ordering, Ranges};

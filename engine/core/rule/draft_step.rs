@@ -1,18 +1,18 @@
 //! The shape of one step.
 
 use crate::field::Field;
-use crate::key::Normal;
-use crate::limits::{COUNT_MAX, WINDOW_MAX_MICROS};
+use crate::limits::WINDOW_MAX_MICROS;
 use crate::rule::draft::{At, DraftInput, DraftStep, Problems};
 use crate::rule::draft_match::condition;
-use crate::rule::plan::Need;
+use crate::rule::draft_need::{NEED_KEYS, need};
 use crate::rule::tree::{Kind, Node};
 
-const STEP_KEYS: [&str; 8] = ["name", "match", "rule", "by", "min_count", "distinct", "max_gap", "show"];
+const STEP_KEYS: [&str; 6] = ["name", "match", "rule", "by", "max_gap", "show"];
 
 /// Understands one step.
 pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep> {
-    let members = problems.members(node, "a step", &STEP_KEYS);
+    let known = [STEP_KEYS.as_slice(), &NEED_KEYS].concat();
+    let members = problems.members(node, "a step", &known);
     let get =
         |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, key, value)| (*key, *value));
     let name = match get("name") {
@@ -52,21 +52,7 @@ pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep
             None
         }
     };
-    let (need, counted) = match (get("min_count"), get("distinct")) {
-        (None, None) => (At { value: Need::Count(1), span: node.span.clone() }, None),
-        (Some((_, count)), None) => {
-            let value = Need::Count(problems.number(count, "min_count", 1, COUNT_MAX)?);
-            (At { value, span: count.span.clone() }, None)
-        }
-        (None, Some((_, node))) => {
-            let (value, counted) = distinct(node, problems)?;
-            (At { value, span: node.span.clone() }, Some(counted))
-        }
-        (Some(_), Some((key, _))) => {
-            problems.error(&key.span, "a step with both `min_count` and `distinct`", "leave one out", None);
-            return None;
-        }
-    };
+    let (need, counted) = need(node, &members, problems)?;
     let gap_max = match get("max_gap") {
         None => None,
         Some((_, node)) => {
@@ -77,26 +63,6 @@ pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep
     let by = get("by").map_or(Some(Vec::new()), |(_, node)| step_by(node, problems));
     let shown = get("show").map(|(_, node)| problems.fields(node, "show")).unwrap_or_default();
     Some(DraftStep { name: name?, input: input?, need, counted, gap_max, by: by?, shown })
-}
-
-/// `{field: user, at_least: 5}`.
-fn distinct(node: &Node, problems: &mut Problems<'_>) -> Option<(Need, (Field, Normal))> {
-    let members = problems.members(node, "distinct", &["field", "at_least", "as"]);
-    let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
-    let (Some(field), Some(least)) = (get("field"), get("at_least")) else {
-        problems.error(
-            &node.span,
-            "`distinct` needs `field` and `at_least`",
-            "this",
-            Some("write `distinct: {field: user, at_least: 5}`".into()),
-        );
-        return None;
-    };
-    let name = problems.text(field, "field")?;
-    let normal = get("as").map_or(Some(Normal::by_name(&name)), |node| problems.normal(node))?;
-    let field = problems.field(&At { value: name, span: field.span.clone() })?;
-    let least = problems.number(least, "at_least", 1, COUNT_MAX)?;
-    Some((Need::Distinct(least), (field, normal)))
 }
 
 /// `{user: subject_user}`, with a list where any of several fields holds the value.

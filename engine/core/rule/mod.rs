@@ -4,21 +4,27 @@
 //! that all rules together make sense, and only it makes a [`RuleSet`]. What is wrong is a [`diagnostic`], all at once.
 //! [`case`] reads the tests that stand in rules and beside them.
 
+mod build;
 pub mod case;
 pub mod check;
+mod check_steps;
 pub mod diagnostic;
 pub mod draft;
 mod draft_case;
 mod draft_compare;
 mod draft_match;
+mod draft_need;
 mod draft_step;
 pub mod excerpt;
 pub mod lint;
 pub mod lists;
 mod modifiers;
 pub mod plan;
+mod problems;
+pub mod range;
 pub mod tree;
 
 pub use check::check;
 pub use diagnostic::{Diagnostic, Level, Source};
-pub use plan::{Input, KeyPart, Need, Pattern, Rule, RuleSet, Step, Unit};
+pub use plan::{Input, KeyPart, Measure, Need, Novelty, Pattern, Rule, RuleSet, Step, Timing, Unit};
+pub use range::{Comparison, Range};

@@ -11,6 +11,7 @@ use crate::field::Field;
 use crate::hit::RuleIndex;
 use crate::key::Normal;
 use crate::predicate::Condition;
+use crate::rule::range::Range;
 
 /// All rules in force together with the settings that can change a result.
 #[derive(Debug)]
@@ -40,8 +41,12 @@ pub struct Unit {
     pub rules: Vec<RuleIndex>,
     /// The longest window of its rules, in microseconds.
     pub window: i64,
-    /// The longest lateness of its rules, in microseconds.
-    pub lateness: i64,
+    /// The longest time that one of its rules waits behind the last event of a moment, in microseconds.
+    pub wait: i64,
+    /// How far behind a key's newest event something can still matter, in microseconds.
+    pub reach: i64,
+    /// How long a key without hits is remembered beyond the settings, in microseconds.
+    pub memory: i64,
     /// Names and spelling of the key, the same for all its rules.
     pub by: Vec<KeyPart>,
     /// A hash of everything that the remembered state depends on.
@@ -76,6 +81,11 @@ pub struct Rule {
     pub window: i64,
     /// When the rule is complete.
     pub pattern: Pattern,
+    /// When it says so.
+    pub timing: Timing,
+    /// How late an event may arrive and still count in any order, in microseconds. What it builds on may come later than
+    /// events do, which is part of it.
+    pub late: i64,
     /// Its steps.
     pub steps: Vec<Step>,
     /// What its incidents are about.
@@ -136,7 +146,7 @@ pub struct Step {
     pub need: Need,
     /// For each part of the key, the fields that hold its value; more than one where any of them will do.
     pub keys: Vec<Vec<Field>>,
-    /// The field whose distinct values are counted.
+    /// The field whose distinct values are counted, or whose numbers are measured.
     pub counted: Option<(Field, Normal)>,
     /// The fields that evidence shows.
     pub shown: Vec<Field>,
@@ -151,22 +161,83 @@ pub enum Input {
     Completions(RuleIndex),
 }
 
-/// How much a step takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How much a step takes of its events in the window.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Need {
     /// So many events.
-    Count(u32),
-    /// So many distinct values of one field.
-    Distinct(u32),
+    Events(Range),
+    /// So many distinct values of the counted field.
+    Values(Range),
+    /// This much, measured over the numbers in the counted field.
+    Measure(Measure, Range),
+    /// A value of the counted field that the key has not had for a while.
+    New(Novelty),
+}
+
+/// What is measured over numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Measure {
+    /// Their sum, to six decimal places.
+    Sum,
+    /// Their average.
+    Average,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+    /// The middle one; between two, half of their sum.
+    Median,
+    /// The number so many percent of the way from the smallest to the largest, in order; between two, in proportion.
+    Percentile(f64),
+}
+
+/// When a value counts as new to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Novelty {
+    /// Nothing is new until the key has been watched for so many microseconds.
+    pub learn: i64,
+    /// A value not seen for more than so many microseconds is new again.
+    pub forget: i64,
 }
 
 impl Need {
-    /// The number, of events or of values.
-    pub const fn threshold(self) -> u32 {
+    /// So many events or more.
+    pub fn events(least: u32) -> Self {
+        Need::Events(Range::at_least(least))
+    }
+
+    /// So many distinct values or more.
+    pub fn values(least: u32) -> Self {
+        Need::Values(Range::at_least(least))
+    }
+
+    /// The least number of events, or of values, that can do.
+    pub fn threshold(&self) -> u32 {
         match self {
-            Need::Count(n) | Need::Distinct(n) => n,
+            Need::Events(range) | Need::Values(range) => range.least_count(),
+            Need::Measure(..) | Need::New(_) => 1,
         }
     }
+
+    /// Whether a further event can never undo it.
+    pub fn only_grows(&self) -> bool {
+        match self {
+            Need::Events(range) | Need::Values(range) => range.is_open_above(),
+            Need::Measure(..) | Need::New(_) => false,
+        }
+    }
+}
+
+/// When a rule says what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// With the last piece of evidence: no further event can undo it.
+    AtOnce,
+    /// When nothing can come any more that would undo it.
+    Settled {
+        /// Microseconds after the moment's last event at which the moment itself lies.
+        wait: i64,
+    },
 }
 
 impl RuleSet {

@@ -86,23 +86,14 @@ impl Node {
 }
 
 impl Node {
-    /// The same named values without one of them.
-    pub fn without(&self, name: &str) -> Node {
-        let mut rest = self.clone();
-        if let Kind::Map(members) = &mut rest.kind {
-            members.retain(|(key, _)| !matches!(&key.kind, Kind::Text(key) if key == name));
-        }
-        rest
-    }
-
-    /// The value as one text that does not depend on layout or comments; members named in `skip` are left out.
-    pub fn canonical(&self, skip: &[&str]) -> String {
+    /// The value as one text that does not depend on layout or comments.
+    pub fn canonical(&self, saying: Saying) -> String {
         let mut out = String::new();
-        self.write_canonical(skip, &mut out);
+        self.write_canonical(saying, &mut out);
         out
     }
 
-    fn write_canonical(&self, skip: &[&str], out: &mut String) {
+    fn write_canonical(&self, saying: Saying, out: &mut String) {
         match &self.kind {
             Kind::Null => out.push('~'),
             Kind::Bool(flag) => out.push_str(&flag.to_string()),
@@ -115,14 +106,14 @@ impl Node {
             Kind::List(items) => {
                 out.push('[');
                 for item in items {
-                    item.write_canonical(skip, out);
+                    item.write_canonical(saying, out);
                     out.push(',');
                 }
                 out.push(']');
             }
             // Hits are remembered over a change of the list: what matched then is evidence still. So it is part of what
             // the rule says, and not of what its hits mean.
-            Kind::Named(list) if skip.is_empty() => {
+            Kind::Named(list) if saying == Saying::Whole => {
                 out.push_str(&format!("@{}:{}#{}", list.name.len(), list.name, list.digest));
             }
             Kind::Named(list) => out.push_str(&format!("@{}:{}", list.name.len(), list.name)),
@@ -130,11 +121,8 @@ impl Node {
                 // In the order of their names: the order of the file is layout.
                 let mut pairs: Vec<(String, &Node)> = Vec::with_capacity(members.len());
                 for (key, value) in members {
-                    if matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str())) {
-                        continue;
-                    }
                     let mut name = String::new();
-                    key.write_canonical(skip, &mut name);
+                    key.write_canonical(saying, &mut name);
                     pairs.push((name, value));
                 }
                 pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -142,13 +130,22 @@ impl Node {
                 for (name, value) in pairs {
                     out.push_str(&name);
                     out.push('=');
-                    value.write_canonical(skip, out);
+                    value.write_canonical(saying, out);
                     out.push(',');
                 }
                 out.push('}');
             }
         }
     }
+}
+
+/// How much of a value its one text says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saying {
+    /// All of it.
+    Whole,
+    /// What decides the meaning of remembered hits: of a named list the name alone.
+    Meaning,
 }
 
 /// Why a file is no YAML, and where.

@@ -1,4 +1,5 @@
 //! A nats-server of our own: a free port of the loopback device, a temporary directory, gone with the test.
+#![expect(dead_code, reason = "shared by tests, each of which uses a part of it")]
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -6,11 +7,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use async_nats::jetstream;
+use async_nats::HeaderMap;
+use async_nats::jetstream::{self, consumer::AckPolicy, consumer::pull};
+use futures_util::StreamExt;
 use sightline_schemas::subject::{EVENTS_STREAM, EVENTS_SUBJECTS};
 
 /// How long a server may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
+
+/// A message of the log.
+pub struct Stored {
+    pub subject: String,
+    pub content_type: Option<String>,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
 
 pub struct Server {
     child: Child,
@@ -62,17 +73,34 @@ impl Server {
         self.child = launch(self.port, self.store.path());
     }
 
-    /// All messages of the log: subject, body, header `Nats-Msg-Id`.
-    pub async fn log(&self) -> Vec<(String, Vec<u8>, Option<String>)> {
+    /// All messages of the log.
+    pub async fn messages(&self) -> Vec<Stored> {
         let mut stream = self.jetstream().await.get_stream(EVENTS_STREAM).await.expect("the stream is there");
         let last = stream.info().await.expect("the server answers").state.last_sequence;
+        let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
+        let consumer = stream.create_consumer(config).await.expect("a consumer");
         let mut log = Vec::new();
-        for seq in 1..=last {
-            let message = stream.get_raw_message(seq).await.expect("nothing is deleted");
-            let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
-            log.push((message.subject.to_string(), message.payload.to_vec(), id));
+        while (log.len() as u64) < last {
+            let mut batch = consumer.batch().max_messages(500).messages().await.expect("the server answers");
+            while let Some(message) = batch.next().await {
+                let message = message.expect("a message").message;
+                let headers = message.headers.unwrap_or_default();
+                log.push(Stored {
+                    subject: message.subject.to_string(),
+                    content_type: headers.get("Content-Type").map(ToString::to_string),
+                    headers,
+                    body: message.payload.to_vec(),
+                });
+            }
         }
         log
+    }
+
+    /// All messages of the log: subject, body, header `Nats-Msg-Id`.
+    pub async fn log(&self) -> Vec<(String, Vec<u8>, Option<String>)> {
+        let id = |headers: &HeaderMap| headers.get("Nats-Msg-Id").map(ToString::to_string);
+        let messages = self.messages().await.into_iter();
+        messages.map(|message| (message.subject, message.body, id(&message.headers))).collect()
     }
 }
 

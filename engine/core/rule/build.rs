@@ -1,0 +1,230 @@
+//! From drafts that make sense together to plans that can be run.
+
+use std::collections::HashMap;
+
+use sightline_schemas::control::EngineSettings;
+use sightline_schemas::incident::{RuleRef, ScopeType};
+
+use crate::detect::Detector;
+use crate::field::Field;
+use crate::hit::RuleIndex;
+use crate::rule::check_steps::overlapping;
+use crate::rule::draft::{Draft, DraftInput, DraftStep};
+use crate::rule::plan::{Feed, Input, Need, Pattern, Place, Rule, RuleSet, Step, Timing, Unit};
+
+/// Builds the plans of rules that were checked.
+pub(super) fn build(
+    drafts: Vec<Draft>,
+    ids: &HashMap<String, usize>,
+    depths: &[u8],
+    settings: &EngineSettings,
+) -> RuleSet {
+    let mut detector = Detector::default();
+    let mut units: Vec<Unit> = Vec::new();
+    let mut rules: Vec<Rule> = Vec::with_capacity(drafts.len());
+    // What rules ask of the rules that they build on must be remembered there.
+    let mut asked: Vec<Vec<Field>> = vec![Vec::new(); drafts.len()];
+    let mut feeds: Vec<Vec<Feed>> = vec![Vec::new(); drafts.len()];
+    // From the top down: what a rule is asked for, it asks of the rules below it.
+    let mut from_the_top: Vec<usize> = (0..drafts.len()).collect();
+    from_the_top.sort_by_key(|at| std::cmp::Reverse(depths[*at]));
+    for at in from_the_top {
+        let draft = &drafts[at];
+        for (step_at, step) in draft.steps.iter().enumerate() {
+            if let DraftInput::Completions(target) = &step.input {
+                let upstream = ids[&target.value];
+                feeds[upstream].push(Feed { rule: crate::detect::index(at), step: step_at as u8 });
+                let keys = draft.by.value.iter().flat_map(|part| key_fields(step, &part.name));
+                let counted = step.counted.iter().map(|(field, _)| field.clone());
+                let passed_on = asked[at].clone();
+                asked[upstream]
+                    .extend(keys.chain(counted).chain(step.shown.iter().cloned()).chain(passed_on));
+            }
+        }
+    }
+    // In the order of the rules, whatever the order in which they were looked at.
+    feeds.iter_mut().for_each(|feeds| feeds.sort_by_key(|feed| (feed.rule, feed.step)));
+    let strata = depths.iter().copied().max().unwrap_or(0) + 1;
+    let lates = latenesses(&drafts, ids, depths, settings);
+    for (at, draft) in drafts.into_iter().enumerate() {
+        let index = crate::detect::index(at);
+        let (timing, late) = (timing(&draft), lates[at]);
+        let (unit, member) = join_unit(&mut units, &draft, index, timing, late);
+        let pattern = pattern(&draft);
+        let scope = draft.by.value.first().map_or(ScopeType::Group, |part| part.normal.scope());
+        let parts = draft.by.value;
+        let steps: Vec<Step> =
+            draft.steps.into_iter().map(|step| build_step(step, &parts, &asked[at], ids)).collect();
+        for (step_at, step) in steps.iter().enumerate() {
+            if let Input::Events(condition) = &step.input {
+                detector.add((index, step_at as u8), condition);
+            }
+        }
+        rules.push(Rule {
+            reference: RuleRef { id: draft.id.value, version: hash(&draft.whole) },
+            title: draft.title,
+            description: draft.description,
+            severity: draft.severity,
+            severity_basis: draft.severity_basis,
+            tags: draft.tags,
+            window: draft.window.value,
+            pattern,
+            timing,
+            late,
+            steps,
+            scope,
+            unit,
+            member,
+            stratum: depths[at],
+            feeds: std::mem::take(&mut feeds[at]),
+        });
+    }
+    let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();
+    RuleSet { rules, units, unit_places, detector, strata, settings: settings.clone() }
+}
+
+/// Whether a rule has to wait before it says what it found.
+fn timing(draft: &Draft) -> Timing {
+    match draft.steps.iter().all(|step| step.need.value.only_grows()) {
+        true => Timing::AtOnce,
+        false => Timing::Settled { wait: 0 },
+    }
+}
+
+/// For each rule how late what it takes may come. The completion of a rule that waits comes later than events do, by as
+/// much as the rule waits.
+fn latenesses(
+    drafts: &[Draft],
+    ids: &HashMap<String, usize>,
+    depths: &[u8],
+    settings: &EngineSettings,
+) -> Vec<i64> {
+    let mut lates = vec![0_i64; drafts.len()];
+    let mut delays = vec![0_i64; drafts.len()];
+    let mut from_the_bottom: Vec<usize> = (0..drafts.len()).collect();
+    from_the_bottom.sort_by_key(|at| depths[*at]);
+    for at in from_the_bottom {
+        let draft = &drafts[at];
+        let below = draft.steps.iter().filter_map(|step| match &step.input {
+            DraftInput::Completions(target) => Some(delays[ids[&target.value]]),
+            DraftInput::Events(_) => None,
+        });
+        let delay = below.max().unwrap_or(0);
+        lates[at] = draft.late.unwrap_or(settings.lateness_micros).saturating_add(delay);
+        delays[at] = match timing(draft) {
+            Timing::AtOnce => delay,
+            Timing::Settled { wait } => lates[at].saturating_add(wait),
+        };
+    }
+    lates
+}
+
+fn join_unit(
+    units: &mut Vec<Unit>,
+    draft: &Draft,
+    index: RuleIndex,
+    timing: Timing,
+    late: i64,
+) -> (usize, u8) {
+    let id = draft.group.as_ref().map_or(&draft.id.value, |group| &group.value);
+    let meaning = format!("{}|{late}", draft.meaning);
+    let fingerprint = u64::from_str_radix(&hash(&meaning), 16).expect("a hash is hexadecimal");
+    let wait = match timing {
+        Timing::AtOnce => 0,
+        Timing::Settled { wait } => wait,
+    };
+    let window = draft.window.value;
+    let reach = window.saturating_add(wait).saturating_add(late);
+    let new_for = draft.steps.iter().map(|step| match &step.need.value {
+        Need::New(novelty) => novelty.forget.max(novelty.learn),
+        _ => 0,
+    });
+    let memory = reach.max(new_for.max().unwrap_or(0));
+    match units.iter().position(|unit| draft.group.is_some() && unit.id == *id) {
+        Some(at) => {
+            let unit = &mut units[at];
+            unit.rules.push(index);
+            unit.window = unit.window.max(window);
+            unit.wait = unit.wait.max(wait);
+            unit.reach = unit.reach.max(reach);
+            unit.memory = unit.memory.max(memory);
+            unit.fingerprint = unit.fingerprint.rotate_left(7) ^ fingerprint;
+            (at, u8::try_from(unit.rules.len() - 1).unwrap_or(u8::MAX))
+        }
+        None => {
+            units.push(Unit {
+                id: id.clone(),
+                group: draft.group.as_ref().map(|group| group.value.clone()),
+                rules: vec![index],
+                window,
+                wait,
+                reach,
+                memory,
+                by: draft.by.value.clone(),
+                fingerprint,
+            });
+            (units.len() - 1, 0)
+        }
+    }
+}
+
+fn pattern(draft: &Draft) -> Pattern {
+    let overlapping = overlapping(&draft.steps);
+    if !draft.ordered {
+        return Pattern::AllOf { distinct_events: overlapping && draft.distinct_events.unwrap_or(true) };
+    }
+    let mut places = Vec::new();
+    for (at, step) in draft.steps.iter().enumerate() {
+        let gap_max = step.gap_max.as_ref().map(|gap| gap.value);
+        places.push(Place { step: at as u8, gap_max });
+        // The further events of the same step follow without a limit of their own.
+        places.extend((1..step.need.value.threshold()).map(|_| Place { step: at as u8, gap_max: None }));
+    }
+    Pattern::Sequence { places, overlapping }
+}
+
+fn key_fields(step: &DraftStep, part: &str) -> Vec<Field> {
+    match step.by.iter().find(|(name, _)| name.value == part) {
+        Some((_, fields)) => fields.clone(),
+        None => Field::parse(part).into_iter().collect(),
+    }
+}
+
+fn build_step(
+    step: DraftStep,
+    parts: &[crate::rule::KeyPart],
+    asked: &[Field],
+    ids: &HashMap<String, usize>,
+) -> Step {
+    let keys: Vec<Vec<Field>> = parts.iter().map(|part| key_fields(&step, &part.name)).collect();
+    let mut shown = step.shown;
+    // Shown in any case: what the key was made of, what was counted, what was compared, what other rules build on.
+    let counted = step.counted.iter().map(|(field, _)| field.clone());
+    shown.extend(asked.iter().cloned().chain(counted).chain(keys.iter().flatten().cloned()));
+    if let DraftInput::Events(condition) = &step.input {
+        shown.extend(condition.predicates().into_iter().map(|predicate| predicate.field.clone()));
+    }
+    let mut seen = Vec::new();
+    shown.retain(|field| {
+        let own = ["source", "kind", "host_id", "user", "severity", "title"].contains(&field.name());
+        let new = !own && !seen.contains(field);
+        seen.push(field.clone());
+        new
+    });
+    shown.truncate(crate::limits::SHOWN_FIELDS_MAX);
+    Step {
+        name: step.name.value,
+        input: match step.input {
+            DraftInput::Events(condition) => Input::Events(condition),
+            DraftInput::Completions(target) => Input::Completions(crate::detect::index(ids[&target.value])),
+        },
+        need: step.need.value,
+        keys,
+        counted: step.counted,
+        shown,
+    }
+}
+
+fn hash(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().as_str()[..16].to_owned()
+}
