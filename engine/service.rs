@@ -1,5 +1,6 @@
 //! The engine as a service: telemetry and API, connection, worker; until told to stop, and anew where the log was replaced.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crate::bus::jetstream::connect::{ConnectSettings, Connection, FirstConnect, 
 use crate::bus::jetstream::event_log::JetStreamEvents;
 use crate::bus::jetstream::output_log::{InFlight, JetStreamOutputs};
 use crate::config::{Config, NatsConfig};
-use crate::state::{Durability, SledStore};
+use crate::state::{Durability, Room, SledStore};
 use crate::telemetry::Readiness;
 use crate::telemetry::metrics::Metrics;
 use crate::worker::inspect::Status;
@@ -236,7 +237,16 @@ fn settings(config: &Config) -> Settings {
         batch_wait: worker.batch_wait,
         tick_every: worker.tick_every,
         checkpoint_every: config.state.checkpoint_every,
+        room: Room::within(worker.memory_budget),
+        scratch_dir: Some(scratch_dir(&config.state.dir)),
     }
+}
+
+/// Beside the checkpoints, as everything that is not theirs.
+fn scratch_dir(state_dir: &Path) -> PathBuf {
+    let mut name = state_dir.as_os_str().to_owned();
+    name.push(".scratch");
+    name.into()
 }
 
 /// The connection settings of a configuration.

@@ -32,6 +32,7 @@ pub mod publisher;
 pub mod spool;
 pub mod trace_context;
 
+pub use async_nats::Client;
 pub use connect::{Connect, ConnectError};
 pub use draft::Draft;
 pub use frame::Framing;

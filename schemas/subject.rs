@@ -12,12 +12,18 @@ pub const INCIDENTS_STREAM: &str = "INCIDENTS";
 /// What could not be read: `deadletter.>`.
 pub const DEADLETTER_STREAM: &str = "DEADLETTER";
 
+/// Raw evidence, as it came: `evidence.>`. Nothing in it can be deleted.
+pub const EVIDENCE_STREAM: &str = "EVIDENCE";
+
 /// Subjects of the stream `EVENTS`.
 pub const EVENTS_SUBJECTS: [&str; 2] = ["events.>", "control.>"];
 /// Subjects of the stream `INCIDENTS`.
 pub const INCIDENTS_SUBJECTS: [&str; 1] = ["incidents.>"];
 /// Subjects of the stream `DEADLETTER`.
 pub const DEADLETTER_SUBJECTS: [&str; 1] = ["deadletter.>"];
+
+/// Subjects of the stream `EVIDENCE`.
+pub const EVIDENCE_SUBJECTS: [&str; 1] = ["evidence.>"];
 
 /// Rule changes enter the log here.
 pub const CONTROL_RULES: &str = "control.rules";
@@ -34,6 +40,8 @@ pub const HEADER_REASON: &str = "Sightline-Reason";
 pub const HEADER_DETAIL: &str = "Sightline-Detail";
 /// Header of a dead letter: the subject that it came on.
 pub const HEADER_SUBJECT: &str = "Sightline-Subject";
+/// Header of evidence: the BLAKE3 of its bytes, in hexadecimal.
+pub const HEADER_BLAKE3: &str = "Sightline-Blake3";
 /// Header of what is replayed: which run of a replay it belongs to.
 pub const HEADER_REPLAY: &str = "Sightline-Replay";
 /// Where a replay says that it is over, and how many events it was.
@@ -130,6 +138,11 @@ pub fn deadletter(subject: &str) -> String {
         ["control", tenant, _] => format!("deadletter.{tenant}.control"),
         _ => "deadletter.unknown".to_owned(),
     }
+}
+
+/// `evidence.<tenant>.<source>`.
+pub fn evidence(tenant: &str, source: &str) -> String {
+    format!("evidence.{}.{}", encode_token(tenant), encode_token(source))
 }
 
 /// `replay.<tenant>.<source>`: events that were recorded, for whoever subscribes; no worker takes them for new ones.

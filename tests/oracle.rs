@@ -14,7 +14,7 @@ use sightline_schemas::{Change, EventTime, IncidentId, IncidentMessage};
 use support::histories::{Case, Entry, case, event_message, rule_file, tick};
 use support::oracle::Oracle;
 use support::outcome::{Summary, broken_promises, latest, messages, remaining};
-use support::runs::{Run, batches, fresh};
+use support::runs::{Run, batches, batches_without_room, fresh};
 
 const CASES: u64 = 12_000;
 
@@ -92,6 +92,13 @@ fn outcome(case: &Case) -> Outcome {
     let run = batches(&rules, &log, case.partitions, case.batch);
     let said = messages(&run.incidents);
     broken.extend(broken_promises(&said));
+    // A fourth of the histories once more, with every state packed after every batch: it costs more than all the rest.
+    if case.history.len().is_multiple_of(4) {
+        let packed = batches_without_room(&rules, &log, case.partitions, case.batch);
+        if packed.incidents != run.incidents {
+            broken.push("other incidents where every state is packed after every batch".to_owned());
+        }
+    }
     if run.counts.late > 0 || !run.dead_letters.is_empty() || run.counts.commands.1 > 0 {
         broken.push(format!("{:?} and {} dead letters", run.counts, run.dead_letters.len()));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use sightline::bus::jetstream::{InFlight, JetStreamEvents, JetStreamOutputs, Shrink, StreamSettings, setup};
-use sightline::state::{Durability, SledStore};
+use sightline::state::{Durability, Room, SledStore};
 use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
 use sightline::worker::inspect::Status;
@@ -41,6 +41,9 @@ async fn worker(bus: &Bus, dir: &Path, partitions: usize, batch: usize, metrics:
         batch_wait: Duration::from_millis(20),
         tick_every: Duration::from_millis(100),
         checkpoint_every: Duration::from_millis(50),
+        // Every second worker packs every state after every batch, and keeps none of them in memory.
+        room: if partitions == 2 { Room::none() } else { Room::unlimited() },
+        scratch_dir: Some(dir.with_extension("scratch")),
     };
     let readiness = Readiness::new();
     let begun = Worker::begin(

@@ -22,6 +22,7 @@ pub fn stream_settings(streams: &StreamsConfig) -> StreamSettings {
         events: streams.events.clone(),
         incidents: streams.incidents.clone(),
         deadletter: streams.deadletter.clone(),
+        evidence: streams.evidence.clone(),
         replicas: streams.replicas,
         events_max_age: streams.events_max_age,
         events_max_bytes: bytes(streams.events_max_bytes),
@@ -29,5 +30,7 @@ pub fn stream_settings(streams: &StreamsConfig) -> StreamSettings {
         incidents_max_bytes: bytes(streams.incidents_max_bytes),
         deadletter_max_age: streams.deadletter_max_age,
         deadletter_max_bytes: bytes(streams.deadletter_max_bytes),
+        evidence_max_age: streams.evidence_max_age,
+        evidence_max_bytes: bytes(streams.evidence_max_bytes),
     }
 }

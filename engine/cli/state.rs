@@ -95,6 +95,7 @@ fn tables(state: &Value, paint: Paint) -> String {
         ("keys", text("/keys")),
         ("hits", text("/hits")),
         ("memory", memory),
+        ("states", places(state.get("memory"))),
         ("checkpoint", checkpoint(state.get("checkpoint"))),
     ] {
         worker.add_row([name.to_owned(), value]);
@@ -106,6 +107,26 @@ fn tables(state: &Value, paint: Paint) -> String {
         rules.add_row(members.map(|member| shown(rule.get(member))));
     }
     format!("{}\n\n{}", worker.trim_fmt(), rules.trim_fmt())
+}
+
+/// Where the states are.
+fn places(memory: Option<&Value>) -> String {
+    let Some(memory) = memory else { return "—".to_owned() };
+    let keys = |place: &str| shown(memory.pointer(&format!("/{place}/keys")));
+    let bytes = |pointer: &str| memory.pointer(pointer).and_then(Value::as_u64).map_or("—".to_owned(), size);
+    let budget = match memory.get("budget").and_then(Value::as_u64) {
+        Some(budget) => size(budget),
+        None => "none".to_owned(),
+    };
+    format!(
+        "{} open ({}), {} packed ({}), {} on disk; index {}; budget {budget}",
+        keys("open"),
+        bytes("/open/bytes"),
+        keys("packed"),
+        bytes("/packed/bytes"),
+        keys("on_disk"),
+        bytes("/index_bytes"),
+    )
 }
 
 fn checkpoint(checkpoint: Option<&Value>) -> String {

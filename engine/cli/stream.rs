@@ -1,4 +1,4 @@
-//! `sightline stream`: the three streams.
+//! `sightline stream`: the four streams.
 
 use std::io::Write;
 

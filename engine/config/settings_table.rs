@@ -107,7 +107,7 @@ pub static SECTIONS: [Section; 8] = [
 ];
 
 /// The settings, section by section.
-pub static SETTINGS: [Setting; 38] = [
+pub static SETTINGS: [Setting; 42] = [
     setting(
         "nats.url",
         Kind::Url,
@@ -152,6 +152,7 @@ pub static SETTINGS: [Setting; 38] = [
         "DEADLETTER",
         "Name of the stream of what could not be read.",
     ),
+    setting("streams.evidence", Kind::StreamName, "EVIDENCE", "Name of the stream of raw evidence."),
     setting("streams.replicas", count(1, 5), "1", "Servers that keep a copy of each stream; 3 in a cluster."),
     setting(
         "streams.events_max_age",
@@ -188,6 +189,18 @@ pub static SETTINGS: [Setting; 38] = [
         Kind::Size { min: MIB },
         "1GiB",
         "How many dead letters are kept, in bytes.",
+    ),
+    setting(
+        "streams.evidence_max_age",
+        duration(SECOND, LONGEST),
+        "365d",
+        "How long evidence is kept, as a duration. Nobody can delete it before.",
+    ),
+    setting(
+        "streams.evidence_max_bytes",
+        Kind::Size { min: MIB },
+        "1GiB",
+        "How much evidence is kept, in bytes; when it is full, bridges say so to whoever posts.",
     ),
     setting(
         "rules.paths",
@@ -262,6 +275,12 @@ pub static SETTINGS: [Setting; 38] = [
         duration(0, HOUR),
         "5s",
         "How long stopping waits for outputs to be acknowledged; a duration.",
+    ),
+    setting(
+        "worker.memory_budget",
+        Kind::Size { min: 128 * MIB },
+        "2GiB",
+        "Memory that the worker is kept within, in bytes; states beyond it lie on disk, beside the checkpoints.",
     ),
     setting("state.dir", Kind::Path, "./state", "Directory of the checkpoints."),
     setting(

@@ -69,6 +69,8 @@ pub struct StreamsConfig {
     pub incidents: String,
     /// Name of the stream of what could not be read.
     pub deadletter: String,
+    /// Name of the stream of raw evidence.
+    pub evidence: String,
     /// Servers that keep a copy of each.
     pub replicas: usize,
     /// How long events are kept.
@@ -83,6 +85,10 @@ pub struct StreamsConfig {
     pub deadletter_max_age: Duration,
     /// How many bytes of dead letters are kept.
     pub deadletter_max_bytes: i64,
+    /// How long evidence is kept.
+    pub evidence_max_age: Duration,
+    /// How many bytes of evidence are kept.
+    pub evidence_max_bytes: i64,
 }
 
 /// What to look for.
@@ -122,6 +128,8 @@ pub struct WorkerConfig {
     pub tick_every: Duration,
     /// How long stopping waits for outputs to be acknowledged.
     pub drain_timeout: Duration,
+    /// Bytes of memory that the process is kept within.
+    pub memory_budget: u64,
 }
 
 /// Checkpoints.
@@ -217,6 +225,7 @@ impl Config {
                 events: read.text("streams.events"),
                 incidents: read.text("streams.incidents"),
                 deadletter: read.text("streams.deadletter"),
+                evidence: read.text("streams.evidence"),
                 replicas: read.count("streams.replicas"),
                 events_max_age: read.duration("streams.events_max_age"),
                 events_max_bytes: read.bytes("streams.events_max_bytes"),
@@ -224,6 +233,8 @@ impl Config {
                 incidents_max_bytes: read.bytes("streams.incidents_max_bytes"),
                 deadletter_max_age: read.duration("streams.deadletter_max_age"),
                 deadletter_max_bytes: read.bytes("streams.deadletter_max_bytes"),
+                evidence_max_age: read.duration("streams.evidence_max_age"),
+                evidence_max_bytes: read.bytes("streams.evidence_max_bytes"),
             },
             rules: RulesConfig { paths: read.paths("rules.paths"), warm: read.text("rules.warm") == "true" },
             engine: EngineConfig {
@@ -239,6 +250,7 @@ impl Config {
                 batch_wait: read.duration("worker.batch_wait"),
                 tick_every: read.duration("worker.tick_every"),
                 drain_timeout: read.duration("worker.drain_timeout"),
+                memory_budget: read.bytes("worker.memory_budget") as u64,
             },
             state: StateConfig {
                 dir: PathBuf::from(read.text("state.dir")),

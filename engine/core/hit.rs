@@ -1,6 +1,6 @@
 //! The narrow waist between detection and correlation: an event satisfies a step of a rule, for a key.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 use sightline_schemas::incident::Named;
@@ -83,6 +83,22 @@ pub struct Brief {
 }
 
 impl Brief {
+    /// What is left of a brief that nothing will show again.
+    pub fn spent() -> Arc<Brief> {
+        static SPENT: LazyLock<Arc<Brief>> = LazyLock::new(|| {
+            Arc::new(Brief {
+                source: "".into(),
+                kind: "".into(),
+                host_id: None,
+                user: None,
+                severity: Severity::Info,
+                title: None,
+                fields: Vec::new(),
+            })
+        });
+        Arc::clone(&SPENT)
+    }
+
     /// The value of a field that the evidence shows.
     pub fn get(&self, name: &str) -> Option<&str> {
         let own = match name {

@@ -1,18 +1,14 @@
 //! A store that is reopened, starved, damaged and contested.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use sightline_schemas::EventTime;
 use tempfile::TempDir;
 
+use super::fixtures::{Collected, chunk};
 use super::*;
-
-fn key(number: u64) -> StoredKey {
-    // Spread, as hashes would be.
-    StoredKey(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().expect("32 bytes"))
-}
 
 fn meta(seq: u64) -> Meta {
     Meta {
@@ -21,44 +17,49 @@ fn meta(seq: u64) -> Meta {
         seq,
         log_time: EventTime::from_micros(seq as i64 * 1_000),
         rules: b"rules: []".to_vec(),
+        words: b"\x04host".to_vec(),
+        next_chunk: 9,
         extra: BTreeMap::from([("partitions".to_owned(), vec![4])]),
     }
 }
 
-/// A commit at `seq` in which keys `from..to` get `value`.
-fn checkpoint(seq: u64, keys: std::ops::Range<u64>, value: &[u8]) -> Checkpoint {
-    Checkpoint { meta: meta(seq), changed: keys.map(|number| (key(number), Some(value.to_vec()))).collect() }
+/// A checkpoint at `seq` of one chunk of that number, with so many times `value`.
+fn checkpoint(seq: u64, number: u32, times: usize, value: &[u8]) -> Checkpoint {
+    let (line, new) = chunk(number, vec![value.to_vec(); times], |_| true);
+    Checkpoint { meta: meta(seq), chunks: vec![line], new: vec![new] }
 }
 
-fn load(store: &mut SledStore) -> (Loaded, HashMap<StoredKey, Vec<u8>>) {
-    let mut found = HashMap::new();
-    let loaded = store.load(&mut |key, value| {
-        found.insert(key, value.to_vec());
-        Ok(())
-    });
-    (loaded.expect("the place can be used"), found)
+fn load(store: &mut SledStore) -> (Loaded, BTreeMap<u32, Vec<Vec<u8>>>) {
+    let mut found = Collected::default();
+    let loaded = store.load(&mut found);
+    (loaded.expect("the place can be used"), found.0)
 }
 
 fn reopened(dir: &Path) -> SledStore {
     SledStore::at(dir, Durability::Kill)
 }
 
-/// A directory with two commits: keys 0..3000 at 7, of which 0..1000 again at 9 and key 2999 gone.
+/// The state of that number in the first chunk: hardly compressible, so that blocks are cut into pieces as in earnest.
+fn state(number: u32) -> Vec<u8> {
+    let mut state = vec![0; 288];
+    blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut state);
+    state
+}
+
+/// A directory with two commits: a chunk of 3000 states at 7; at 9 another of 1000, and 1001 of the first no longer count.
 fn filled() -> (TempDir, PathBuf) {
     let home = tempfile::tempdir().expect("a temporary directory");
     let dir = home.path().join("checkpoint");
     let mut store = SledStore::at(&dir, Durability::Power);
     assert_eq!(load(&mut store).0, Loaded::Empty);
-    // Hardly compressible, so that blocks are cut into pieces as they are in earnest.
-    let mut first = checkpoint(7, 0..3_000, &[0; 288]);
-    for (key, value) in &mut first.changed {
-        blake3::Hasher::new().update(&key.0).finalize_xof().fill(value.as_mut().expect("all are set"));
-    }
+    let (line, new) = chunk(3, (0..3_000).map(state), |_| true);
+    let first = Checkpoint { meta: meta(7), chunks: vec![line], new: vec![new] };
     store.commit(&first).expect("there is room");
-    let mut second = checkpoint(9, 0..1_000, b"new");
-    second.changed.push((key(2_999), None));
+    let (fewer, _) = chunk(3, (0..3_000).map(state), |number| (1_000..2_999).contains(&number));
+    let mut second = checkpoint(9, 4, 1_000, b"new");
+    second.chunks.insert(0, fewer);
     let done = store.commit(&second).expect("there is room");
-    assert_eq!((done.keys, done.chunks), (2_999, 2));
+    assert_eq!((done.keys, done.chunks, done.written), (2_999, 2, 1));
     (home, dir)
 }
 
@@ -68,24 +69,37 @@ fn what_was_committed_is_found_again() {
     let mut store = reopened(&dir);
     let (loaded, found) = load(&mut store);
     assert_eq!(loaded, Loaded::Found(meta(9)));
-    assert_eq!(found.len(), 2_999);
-    assert_eq!(found[&key(999)], b"new");
-    assert_eq!(found[&key(1_000)].len(), 288);
-    assert!(!found.contains_key(&key(2_999)));
-    // And again by the same store, after more commits, one of them without changes.
-    store.commit(&checkpoint(10, 5..6, b"newer")).expect("there is room");
-    store.commit(&checkpoint(11, 0..0, b"")).expect("there is room");
+    assert_eq!(found[&3], (1_000..2_999).map(state).collect::<Vec<_>>());
+    assert_eq!(found[&4], vec![b"new"; 1_000]);
+    // And again by the same store, after more commits, one of them without a new chunk.
+    let mut third = checkpoint(10, 5, 1, b"newer");
+    let listed = third.chunks.clone();
+    store.commit(&third).expect("there is room");
+    third = Checkpoint { meta: meta(11), chunks: listed, new: Vec::new() };
+    store.commit(&third).expect("there is room");
     let (loaded, found) = load(&mut store);
-    assert_eq!(loaded, Loaded::Found(meta(11)));
-    assert_eq!(found[&key(5)], b"newer");
+    assert_eq!((loaded, found), (Loaded::Found(meta(11)), BTreeMap::from([(5, vec![b"newer".to_vec()])])));
 }
 
 #[test]
 fn commits_without_loading_first_build_on_what_is_there() {
     let (_home, dir) = filled();
-    reopened(&dir).commit(&checkpoint(12, 0..1, b"newest")).expect("there is room");
+    let (line, _) = chunk(3, (0..3_000).map(state), |number| number < 10);
+    let mut third = checkpoint(12, 5, 1, b"newest");
+    third.chunks.push(line);
+    reopened(&dir).commit(&third).expect("there is room");
     let (loaded, found) = load(&mut reopened(&dir));
-    assert_eq!((loaded, found.len()), (Loaded::Found(meta(12)), 2_999));
+    assert_eq!((loaded, found[&3].len(), found[&5].len()), (Loaded::Found(meta(12)), 10, 1));
+}
+
+#[test]
+fn a_chunk_that_is_listed_and_not_there_is_damage() {
+    let (_home, dir) = filled();
+    let mut odd = checkpoint(12, 5, 1, b"newest");
+    odd.chunks.push(ChunkLine { number: 8, entries: 1, current: vec![1] });
+    let refused = reopened(&dir).commit(&odd).expect_err("nobody wrote chunk 8");
+    assert!(matches!(refused, StoreError::Damaged { .. }), "{refused}");
+    assert_eq!(load(&mut reopened(&dir)).0, Loaded::Found(meta(9)));
 }
 
 #[test]
@@ -93,7 +107,7 @@ fn new_rules_replace_the_old_ones_and_same_rules_are_not_written_again() {
     let (_home, dir) = filled();
     let mut store = reopened(&dir);
     load(&mut store);
-    let mut changed_rules = checkpoint(10, 0..0, b"");
+    let mut changed_rules = checkpoint(10, 4, 1, b"x");
     changed_rules.meta.rules =
         (0..20_000u32).flat_map(|n| *blake3::hash(&n.to_le_bytes()).as_bytes()).collect();
     let first = store.commit(&changed_rules).expect("there is room");
@@ -102,10 +116,22 @@ fn new_rules_replace_the_old_ones_and_same_rules_are_not_written_again() {
     assert_eq!(load(&mut store).0, Loaded::Found(changed_rules.meta));
 }
 
+struct Fussy;
+
+impl Restore for Fussy {
+    fn begin(&mut self, _: &Meta) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn chunk(&mut self, _: &ChunkLine, _: &[u8]) -> Result<(), String> {
+        Err("unknown version 3".to_owned())
+    }
+}
+
 #[test]
-fn a_value_that_the_caller_cannot_decode_is_damage() {
+fn a_chunk_that_the_caller_cannot_read_is_damage() {
     let (_home, dir) = filled();
-    let loaded = reopened(&dir).load(&mut |_, _| Err("unknown version 3".to_owned())).expect("usable");
+    let loaded = reopened(&dir).load(&mut Fussy).expect("usable");
     assert!(matches!(&loaded, Loaded::Damaged(why) if why.ends_with("unknown version 3")), "{loaded:?}");
 }
 
@@ -115,12 +141,12 @@ fn a_second_store_on_the_same_directory_is_refused() {
     let mut first = reopened(&dir);
     load(&mut first);
     let mut second = reopened(&dir);
-    let refused = second.load(&mut |_, _| Ok(())).expect_err("the first has it");
+    let refused = second.load(&mut ()).expect_err("the first has it");
     assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
-    assert!(matches!(second.commit(&checkpoint(1, 0..1, b"")), Err(StoreError::InUse { .. })));
+    assert!(matches!(second.commit(&checkpoint(1, 0, 1, b"")), Err(StoreError::InUse { .. })));
     assert!(matches!(second.clear(), Err(StoreError::InUse { .. })));
     // Undisturbed, and free once the first is gone.
-    first.commit(&checkpoint(13, 0..1, b"mine")).expect("there is room");
+    first.commit(&checkpoint(13, 5, 1, b"mine")).expect("there is room");
     drop(first);
     assert_eq!(load(&mut second).0, Loaded::Found(meta(13)));
 }
@@ -149,16 +175,16 @@ fn is_whole_or_damaged(dir: &Path, what: &str) -> bool {
     let (loaded, found) = load(&mut store);
     match loaded {
         // sled may fall back to the commit before; that is a checkpoint like any other.
-        Loaded::Found(found_meta) if found_meta.seq == 7 => assert_eq!(found.len(), 3_000, "{what}"),
+        Loaded::Found(found_meta) if found_meta.seq == 7 => assert_eq!(found[&3].len(), 3_000, "{what}"),
         Loaded::Found(found_meta) => {
-            assert_eq!((found_meta, found.len()), (meta(9), 2_999), "{what}");
-            assert_eq!(found[&key(0)], b"new", "{what}");
+            assert_eq!((found_meta, found[&3].len()), (meta(9), 1_999), "{what}");
+            assert_eq!(found[&4], vec![b"new"; 1_000], "{what}");
         }
         Loaded::Empty => panic!("{what}: damage was taken for a new store"),
         Loaded::Damaged(_) => {
             // And it can be begun anew.
             store.clear().expect("can be put aside");
-            store.commit(&checkpoint(20, 0..10, b"again")).expect("there is room");
+            store.commit(&checkpoint(20, 0, 10, b"again")).expect("there is room");
             assert_eq!(load(&mut store).0, Loaded::Found(meta(20)), "{what}");
             return true;
         }
@@ -224,7 +250,7 @@ fn one_damaged_directory_is_kept() {
     for round in 1..=3 {
         store.clear().expect("can be put aside");
         assert_eq!(load(&mut store).0, Loaded::Empty, "round {round}");
-        store.commit(&checkpoint(round, 0..5, b"x")).expect("there is room");
+        store.commit(&checkpoint(round, 0, 5, b"x")).expect("there is room");
     }
     let mut names: Vec<_> = fs::read_dir(home.path())
         .expect("readable")
@@ -239,6 +265,6 @@ fn a_directory_that_is_none_is_an_error_and_no_damage() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let dir = home.path().join("file").join("checkpoint");
     fs::write(home.path().join("file"), b"").expect("writable");
-    let refused = reopened(&dir).load(&mut |_, _| Ok(())).expect_err("no directory can be made there");
+    let refused = reopened(&dir).load(&mut ()).expect_err("no directory can be made there");
     assert!(matches!(refused, StoreError::Io { .. }), "{refused}");
 }

@@ -1,10 +1,10 @@
 //! A disk that is really full: a small tmpfs, where mounting is allowed.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use super::fixtures::{Collected, chunk};
 use super::*;
 
 /// A mounted tmpfs; unmounted when dropped.
@@ -34,31 +34,33 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Keys that all hold `round`, in values that do not compress.
+/// A chunk of states that all hold `round`, and do not compress.
 fn checkpoint(round: u64) -> Checkpoint {
-    let changed = (0..2_000u64).map(|number| {
-        let mut value = vec![0; 1_000];
+    let states = (0..2_000u64).map(|number| {
+        let mut state = vec![0; 1_000];
         blake3::Hasher::new()
             .update(&[round as u8])
             .update(&number.to_le_bytes())
             .finalize_xof()
-            .fill(&mut value);
-        value[..8].copy_from_slice(&round.to_le_bytes());
-        (StoredKey(u128::from(number).to_le_bytes()), Some(value))
+            .fill(&mut state);
+        state[..8].copy_from_slice(&round.to_le_bytes());
+        state
     });
-    Checkpoint { meta: Meta { seq: round, ..Meta::default() }, changed: changed.collect() }
+    let (line, new) = chunk(round as u32, states, |_| true);
+    Checkpoint { meta: Meta { seq: round, ..Meta::default() }, chunks: vec![line], new: vec![new] }
 }
 
-/// The round that all keys hold.
+/// The round that all states hold.
 fn round(store: &mut SledStore) -> u64 {
-    let mut rounds = HashMap::new();
-    let loaded = store.load(&mut |_, value| {
-        let round = u64::from_le_bytes(*value.first_chunk().expect("begins with its round"));
-        *rounds.entry(round).or_insert(0) += 1;
-        Ok(())
-    });
+    let mut found = Collected::default();
+    let loaded = store.load(&mut found);
     let Ok(Loaded::Found(meta)) = loaded else { panic!("{loaded:?}") };
-    assert_eq!(rounds, HashMap::from([(meta.seq, 2_000)]));
+    let rounds = found
+        .0
+        .values()
+        .flatten()
+        .map(|state| u64::from_le_bytes(*state.first_chunk().expect("begins with its round")));
+    assert!(found.states() == 2_000 && rounds.into_iter().all(|round| round == meta.seq), "{meta:?}");
     meta.seq
 }
 

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
 
 use super::chunk::{self, Kind, Sealed, Sum};
-use super::store::Meta;
+use super::store::{ChunkLine, Meta};
 
-/// A manifest without the rules text, which lies beside it under its hash.
+/// A manifest without the texts, which lie beside it under their hashes.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Manifest {
     /// Counts commits, from 1.
@@ -24,21 +24,19 @@ pub(super) struct Manifest {
     pub(super) log_time: EventTime,
     /// BLAKE3 of the rules message.
     pub(super) rules: Sum,
+    /// BLAKE3 of the words.
+    pub(super) words: Sum,
     pub(super) extra: BTreeMap<String, Vec<u8>>,
     /// Number that the next chunk gets.
     pub(super) next_chunk: u32,
     pub(super) chunks: Vec<ListedChunk>,
 }
 
-/// A chunk of the checkpoint.
+/// A chunk of the checkpoint, and the sum that its bytes must have.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct ListedChunk {
-    pub(super) number: u32,
+    pub(super) line: ChunkLine,
     pub(super) sum: Sum,
-    pub(super) entries: u32,
-    pub(super) raw_bytes: u32,
-    /// One bit per entry, lowest first: is it the newest of its key? Entries without a bit are leftovers.
-    pub(super) current: Vec<u8>,
 }
 
 impl Manifest {
@@ -46,7 +44,7 @@ impl Manifest {
         let mut raw = Vec::new();
         let mut writer = rmp_serde::Serializer::new(&mut raw).with_bytes(BytesMode::ForceAll);
         self.serialize(&mut writer).map_err(std::io::Error::other)?;
-        chunk::seal(Kind::Manifest, 0, &raw)
+        chunk::seal(Kind::Manifest, &raw)
     }
 
     pub(super) fn unseal(block: &[u8]) -> Result<Self, String> {
@@ -54,15 +52,17 @@ impl Manifest {
         rmp_serde::from_slice(&raw).map_err(|why| format!("the manifest cannot be decoded: {why}"))
     }
 
-    /// The meta of this checkpoint, given the rules message that it names.
-    pub(super) fn into_meta(self, rules: Vec<u8>) -> Meta {
+    /// The meta of this checkpoint, given the texts that it names.
+    pub(super) fn meta(&self, rules: Vec<u8>, words: Vec<u8>) -> Meta {
         Meta {
             format: self.format,
-            log_id: self.log_id,
+            log_id: self.log_id.clone(),
             seq: self.seq,
             log_time: self.log_time,
             rules,
-            extra: self.extra,
+            words,
+            next_chunk: self.next_chunk,
+            extra: self.extra.clone(),
         }
     }
 }
@@ -80,14 +80,12 @@ mod tests {
             seq: u64::MAX,
             log_time: EventTime::from_micros(-5),
             rules: [255; 32],
+            words: [7; 32],
             extra: BTreeMap::from([("ticks".to_owned(), vec![0, 200, 255])]),
             next_chunk: 9,
             chunks: vec![ListedChunk {
-                number: 8,
+                line: ChunkLine { number: 8, entries: 12, current: vec![0xff, 0x0f] },
                 sum: [128; 32],
-                entries: 12,
-                raw_bytes: 400,
-                current: vec![0xff, 0x0f],
             }],
         };
         let sealed = manifest.seal().expect("in memory");

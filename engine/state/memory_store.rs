@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sightline_core::correlate::KeyState;
+
 use crate::state::store::{
-    Checkpoint, CheckpointStore, Committed, EachState, Loaded, Meta, StoreError, StoredKey,
+    Checkpoint, CheckpointStore, ChunkLine, Committed, Loaded, Meta, Restore, StoreError,
 };
+use crate::state::table::{StateKey, StateTable};
 
 /// Name of the place in errors.
 const PLACE: &str = "memory";
@@ -18,8 +21,23 @@ const REMEMBERED: usize = 4;
 pub struct Image {
     /// What holds at its place.
     pub meta: Meta,
+    /// Its chunks, sealed.
+    pub chunks: BTreeMap<u32, (ChunkLine, Arc<[u8]>)>,
+}
+
+impl Image {
     /// Every key's state.
-    pub states: BTreeMap<StoredKey, Vec<u8>>,
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn states(&self) -> Result<BTreeMap<StateKey, KeyState>, String> {
+        let table = StateTable::default();
+        table.begin(&self.meta)?;
+        self.chunks.values().try_for_each(|(line, sealed)| table.adopt(line, sealed))?;
+        let mut states = BTreeMap::new();
+        table.for_each(|key, state| drop(states.insert(key, state.clone())));
+        table.fault().map_or(Ok(states), Err)
+    }
 }
 
 /// What befalls a commit.
@@ -151,19 +169,19 @@ fn failed(why: &str) -> StoreError {
 }
 
 impl CheckpointStore for MemoryStore {
-    fn load(&mut self, each: EachState<'_>) -> Result<Loaded, StoreError> {
+    fn load(&mut self, restore: &mut dyn Restore) -> Result<Loaded, StoreError> {
         let inner = self.claim(true)?;
         let Some(image) = inner.images.last() else { return Ok(Loaded::Empty) };
         // Damage shows itself halfway.
-        let readable = if inner.damaged.is_some() { image.states.len() / 2 } else { image.states.len() };
-        for (key, state) in image.states.iter().take(readable) {
-            if let Err(why) = each(*key, state) {
-                return Ok(Loaded::Damaged(why));
-            }
+        let readable = if inner.damaged.is_some() { image.chunks.len() / 2 } else { image.chunks.len() };
+        let mut taken = restore.begin(&image.meta);
+        for (line, sealed) in image.chunks.values().take(readable) {
+            taken = taken.and_then(|()| restore.chunk(line, sealed));
         }
-        Ok(match &inner.damaged {
-            Some(reason) => Loaded::Damaged(reason.clone()),
-            None => Loaded::Found(image.meta.clone()),
+        Ok(match (taken, &inner.damaged) {
+            (Err(why), _) => Loaded::Damaged(why),
+            (Ok(()), Some(reason)) => Loaded::Damaged(reason.clone()),
+            (Ok(()), None) => Loaded::Found(image.meta.clone()),
         })
     }
 
@@ -185,22 +203,28 @@ impl CheckpointStore for MemoryStore {
         if let Some(reason) = inner.damaged.clone() {
             return Err(StoreError::Damaged { place: PLACE.to_owned(), reason });
         }
-        let mut image = inner.images.last().cloned().unwrap_or_default();
-        image.meta = checkpoint.meta.clone();
-        for (key, state) in &checkpoint.changed {
-            match state {
-                Some(state) => image.states.insert(*key, state.clone()),
-                None => image.states.remove(key),
-            };
+        let mut known = inner.images.last().cloned().unwrap_or_default().chunks;
+        for new in &checkpoint.new {
+            let sealed = new.sealed().map_err(|why| failed(&why.to_string()))?;
+            known.insert(new.number, (ChunkLine::default(), sealed.bytes.into()));
         }
-        let keys = image.states.len();
+        let mut image = Image { meta: checkpoint.meta.clone(), chunks: BTreeMap::new() };
+        for line in &checkpoint.chunks {
+            let Some((_, sealed)) = known.remove(&line.number) else {
+                let reason = format!("chunk {} is listed and was never written", line.number);
+                return Err(StoreError::Damaged { place: PLACE.to_owned(), reason });
+            };
+            image.chunks.insert(line.number, (line.clone(), sealed));
+        }
+        let keys = checkpoint.chunks.iter().flat_map(|line| &line.current);
+        let keys = keys.map(|byte| byte.count_ones() as usize).sum();
         inner.images.push(image);
         if inner.images.len() > REMEMBERED {
             inner.images.remove(0);
         }
         match misfortune {
             Misfortune::FailedAfterwards => Err(failed("a fault was asked for, after the write")),
-            _ => Ok(Committed { keys, chunks: 1, ..Committed::default() }),
+            _ => Ok(Committed { keys, chunks: checkpoint.chunks.len(), ..Committed::default() }),
         }
     }
 

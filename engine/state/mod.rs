@@ -3,35 +3,53 @@
 //! The state in memory is a function of the input log; the checkpoint on disk only saves the time to compute it anew.
 //! So the rooms here share one habit: whatever is in doubt is thrown away with a reason, never repaired.
 //!
+//! - [`table`]: the states: open ones that are worked on, and the way to the packed ones.
+//! - [`packed`]: a state in some dozens of bytes.
+//! - [`shelf`]: packed states in chunks, with an `index` of eight bytes a key; `rolling` bounds their waste, [`sweeping`]
+//!   forgets the idle ones, [`room`] says how much memory there is for all of them, and [`scratch`] is where chunks lie
+//!   for which there is none. [`census`] counts.
 //! - [`store`]: what worker and store say to each other, the trait [`CheckpointStore`].
-//! - `chunk`: sealed blocks; key states packed into them, a few large values instead of many small ones.
+//! - [`chunk`]: sealed blocks, and the entries packed into the ones that are chunks.
 //! - `manifest`: which chunks and which of their entries make up the checkpoint.
-//! - `rolling`: the index of newest entries, and how old chunks are rolled up so that the disk stays bounded.
 //! - `directory`: the place on disk, its lock, and where a damaged one is put.
 //! - [`sled_store`]: all of it in sled, the only place that knows of sled.
 //! - [`memory_store`]: the same in memory, for tests, with faults on demand.
-//! - [`table`]: the live states, in memory.
 //! - [`recovery`]: fresh, resume or rebuild, decided from facts.
 
-mod chunk;
+mod bits;
+pub mod census;
+pub mod chunk;
 mod directory;
+mod index;
 mod manifest;
 pub mod memory_store;
+pub mod packed;
 pub mod recovery;
 mod rolling;
+pub mod room;
+pub mod scratch;
+pub mod shelf;
 pub mod sled_store;
 pub mod store;
+pub mod sweeping;
 pub mod table;
 
+pub use census::Census;
 pub use memory_store::{MemoryPlace, MemoryStore};
 pub use recovery::{Decision, Facts, decide};
+pub use room::Room;
+pub use scratch::Scratch;
 pub use sled_store::SledStore;
 pub use store::{
-    Checkpoint, CheckpointStore, Committed, Durability, EachState, Loaded, Meta, StoreError, StoredKey,
+    Checkpoint, CheckpointStore, ChunkLine, Committed, Durability, Loaded, Meta, NewChunk, Restore,
+    StoreError,
 };
+pub use sweeping::Sweep;
 
 #[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod full_disk_tests;
 #[cfg(test)]

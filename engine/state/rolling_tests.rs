@@ -1,157 +1,205 @@
-//! Rolling against an obvious oracle: a map of keys, and chunks kept in another.
-
-use std::collections::{BTreeMap, HashMap};
+//! The table of states against an obvious one: whatever is packed, closed, put on the disk, rolled up, swept or restored.
 
 use proptest::prelude::*;
+use sightline_core::rule::RuleSet;
 
 use super::*;
-use crate::state::chunk::unseal;
+use crate::state::fixtures::{give, hit, log_time, rules, states};
+use crate::state::store::Meta;
+use crate::state::sweeping::Sweep;
+use crate::state::table::StateTable;
+use crate::state::{
+    Checkpoint, CheckpointStore, ChunkLine, MemoryPlace, MemoryStore, Restore, Room, Scratch,
+};
 
-/// Chunks as a disk would keep them.
-#[derive(Clone, Default)]
-struct Disk(BTreeMap<u32, Vec<u8>>);
+struct Into<'t>(&'t StateTable);
 
-impl Disk {
-    fn read(&self, number: u32, sum: &Sum) -> std::io::Result<Vec<u8>> {
-        let (found, raw) = unseal(Kind::Chunk, u64::from(number), &self.0[&number]).expect("as sealed");
-        assert_eq!(found, *sum);
-        Ok(raw)
+impl Restore for Into<'_> {
+    fn begin(&mut self, meta: &Meta) -> Result<(), String> {
+        self.0.begin(meta)
     }
 
-    fn apply(&mut self, rolled: Rolled) {
-        self.0.extend(rolled.written);
-        for number in rolled.removed {
-            self.0.remove(&number).expect("removed chunks were there");
-        }
-    }
-
-    /// What a start from this disk would find.
-    fn load(&self, chunks: &Chunks) -> HashMap<StoredKey, Vec<u8>> {
-        let listed = chunks.list();
-        assert_eq!(listed.len(), self.0.len(), "as many chunks on disk as are listed");
-        let mut fresh = Chunks::with_room(chunks.next, &listed);
-        let mut found = HashMap::new();
-        for chunk in &listed {
-            let raw = self.read(chunk.number, &chunk.sum).expect("as sealed");
-            let mut each = |key, value: &[u8]| {
-                found.insert(key, value.to_vec());
-                Ok(())
-            };
-            fresh.adopt(chunk, &raw, &mut each).expect("as listed");
-        }
-        assert_eq!(&fresh, chunks, "a start finds what the run before knew");
-        found
+    fn chunk(&mut self, line: &ChunkLine, sealed: &[u8]) -> Result<(), String> {
+        self.0.adopt(line, sealed)
     }
 }
 
-fn key(number: u32) -> StoredKey {
-    StoredKey(u128::from(number).to_le_bytes())
+fn settle(table: &StateTable, rules: &RuleSet, second: i64, sweep: Sweep) {
+    table.settle(rules, log_time(second), sweep, &mut |_, _| {});
+    assert_eq!(table.fault(), None);
 }
 
-/// Changes of one commit: key number, and length of its value or none where it goes.
-type Step = Vec<(u32, Option<usize>)>;
+/// Writes a checkpoint, and gives how many chunks of it were new.
+fn commit(table: &StateTable, store: &mut MemoryStore) -> usize {
+    let listing = table.listing();
+    let meta = Meta { words: listing.words, next_chunk: listing.next_chunk, ..Meta::default() };
+    let checkpoint = Checkpoint { meta, chunks: listing.chunks, new: listing.new };
+    store.commit(&checkpoint).expect("there is room");
+    let numbers: Vec<u32> = checkpoint.chunks.iter().map(|line| line.number).collect();
+    table.note_saved(&numbers);
+    checkpoint.new.len()
+}
 
-fn steps() -> impl Strategy<Value = Vec<(Step, bool)>> {
-    let value = prop_oneof![1 => Just(None), 4 => (0usize..2_000_000).prop_map(Some)];
-    prop::collection::vec((prop::collection::vec((0u32..40, value), 0..12), any::<bool>()), 1..20)
+fn restored(store: &mut MemoryStore, room: Room) -> StateTable {
+    let table = StateTable::new(room, Scratch::in_memory());
+    store.load(&mut Into(&table)).expect("usable");
+    table
+}
+
+fn empty_store() -> MemoryStore {
+    let mut store = MemoryPlace::default().store();
+    store.load(&mut ()).expect("usable");
+    store
+}
+
+/// What a step does: hits of keys, and what comes behind them.
+type Step = (Vec<(u32, u64, i64)>, u8);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let hits = prop::collection::vec((0u32..2, 0u64..30, 0i64..20), 0..25);
+    prop::collection::vec((hits, 0u8..8), 1..16)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_start_finds_the_newest_value_of_each_key(steps in steps()) {
-        let (mut chunks, mut disk, mut oracle) = (Chunks::default(), Disk::default(), HashMap::new());
-        for (round, (step, reaches_disk)) in steps.into_iter().enumerate() {
-            let changed: Vec<_> = step
-                .into_iter()
-                .map(|(number, bytes)| (key(number), bytes.map(|bytes| vec![round as u8; bytes])))
-                .collect();
-            let before = chunks.clone();
-            let rolled = chunks.roll(&changed, &mut |number, sum| disk.read(number, sum)).expect("readable");
-            if !reaches_disk {
-                chunks.undo(rolled);
-                prop_assert_eq!(&chunks.list(), &before.list());
-                prop_assert_eq!(&chunks.index, &before.index);
-                continue;
+    fn packing_and_rolling_and_restarting_change_no_state(steps in steps(), tight in any::<bool>()) {
+        let rules = rules();
+        let room = if tight { Room::none() } else { Room::unlimited() };
+        let mut store = empty_store();
+        let mut table = StateTable::new(room, Scratch::in_memory());
+        let oracle = StateTable::default();
+        let mut second = 0;
+        for (hits, then) in steps {
+            second += 40;
+            for (rule, number, later) in hits {
+                give(&table, &rules, &hit(rule, number, second + later), second);
+                give(&oracle, &rules, &hit(rule, number, second + later), second);
             }
-            disk.apply(rolled);
-            for (key, value) in changed {
-                match value {
-                    Some(value) => oracle.insert(key, value),
-                    None => oracle.remove(&key),
-                };
+            table.relieve(&rules, log_time(second));
+            match then {
+                0..3 => {
+                    settle(&table, &rules, second, Sweep::Worthwhile);
+                    commit(&table, &mut store);
+                }
+                3 => settle(&table, &rules, second, Sweep::All),
+                4 => {
+                    settle(&table, &rules, second, Sweep::Worthwhile);
+                    commit(&table, &mut store);
+                    table = restored(&mut store, room);
+                }
+                _ => {}
             }
-            prop_assert!(disk.load(&chunks) == oracle, "round {}", round);
+            prop_assert_eq!(table.len(), oracle.len());
+            prop_assert!(states(&table) == states(&oracle), "at second {}", second);
+            let (found, expected) = (table.census(), oracle.census());
+            prop_assert_eq!(found.counts, expected.counts);
+            prop_assert!(!tight || found.open == 0, "{} states are open", found.open);
         }
     }
 }
 
-/// Commits and gives how many entries were carried.
-fn commit(chunks: &mut Chunks, disk: &mut Disk, changed: &[(StoredKey, Option<Vec<u8>>)]) -> usize {
-    let rolled = chunks.roll(changed, &mut |number, sum| disk.read(number, sum)).expect("readable");
-    let carried = rolled.carried;
-    disk.apply(rolled);
-    carried
-}
-
-fn raw_bytes(chunks: &Chunks) -> u64 {
-    chunks.live.values().map(|info| u64::from(info.raw_bytes)).sum()
-}
-
-#[test]
-fn a_few_busy_keys_among_many_resting_ones_do_not_rewrite_the_resting_ones() {
-    let (mut chunks, mut disk) = (Chunks::default(), Disk::default());
-    let resting: Vec<_> = (0..40_000).map(|number| (key(number), Some(vec![1; 500]))).collect();
-    commit(&mut chunks, &mut disk, &resting);
-    let mut carried = 0;
-    for round in 0..40u8 {
-        let busy: Vec<_> = (50_000..54_000).map(|number| (key(number), Some(vec![round; 500]))).collect();
-        carried += commit(&mut chunks, &mut disk, &busy);
+/// A table of so many keys with a hit each, settled and written.
+fn filled(rules: &RuleSet, store: &mut MemoryStore, keys: u64) -> StateTable {
+    let table = StateTable::default();
+    for number in 0..keys {
+        give(&table, rules, &hit(0, number, 0), 0);
     }
-    assert_eq!(carried, 0, "whole chunks of busy keys become waste, none has to be read");
-    assert_eq!(disk.load(&chunks).len(), 44_000);
+    settle(&table, rules, 0, Sweep::Worthwhile);
+    commit(&table, store);
+    settle(&table, rules, 0, Sweep::Worthwhile);
+    assert_eq!(table.census().open, 0, "what nothing touched is closed");
+    table
 }
 
 #[test]
-fn disk_stays_within_twice_the_content() {
-    let (mut chunks, mut disk) = (Chunks::default(), Disk::default());
-    let all: Vec<_> = (0..50_000).map(|number| (key(number), Some(vec![0; 1_000]))).collect();
-    commit(&mut chunks, &mut disk, &all);
-    let content = raw_bytes(&chunks);
-    let (mut carried, mut added) = (0, 0);
-    for round in 1..100u32 {
+fn a_checkpoint_writes_what_changed_and_leaves_the_rest_alone() {
+    let rules = rules();
+    let mut store = empty_store();
+    let table = filled(&rules, &mut store, 6_000);
+    let chunks = table.listing().chunks.len();
+    for round in 1..6 {
+        for number in 0..50 {
+            give(&table, &rules, &hit(0, number, round), round);
+        }
+        settle(&table, &rules, round, Sweep::Worthwhile);
+        assert_eq!(commit(&table, &mut store), 1, "one small chunk in round {round}");
+    }
+    assert_eq!(table.listing().chunks.len(), chunks + 1, "of the small ones, the last one counts");
+    assert_eq!(restored(&mut store, Room::unlimited()).len(), 6_000);
+}
+
+#[test]
+fn waste_stays_bounded_when_keys_change_over_and_over() {
+    let rules = rules();
+    let mut store = empty_store();
+    let table = filled(&rules, &mut store, 4_000);
+    for round in 1..40u64 {
         // A fixed walk that touches keys unevenly, as chance would.
-        let touched = (0..2_000u32)
-            .map(|step| (step.wrapping_mul(2_654_435_761).wrapping_add(round * 40_503)) % 50_000);
-        let changed: Vec<_> = touched.map(|number| (key(number), Some(vec![round as u8; 1_000]))).collect();
-        added += changed.len();
-        carried += commit(&mut chunks, &mut disk, &changed);
-        let most = 2 * content + WASTE_FLOOR_RAW_BYTES + CHUNK_RAW_BYTES as u64;
-        assert!(raw_bytes(&chunks) <= most, "round {round}: {} of {most}", raw_bytes(&chunks));
+        for step in 0..600u64 {
+            let number = (step * 2_654_435_761 + round * 40_503) % 4_000;
+            give(&table, &rules, &hit(0, number, round as i64 * 400), round as i64 * 400);
+        }
+        settle(&table, &rules, round as i64 * 400, Sweep::Worthwhile);
+        commit(&table, &mut store);
+        let census = table.census();
+        // What counts is 4,000 states of two hits at most.
+        let most = 4_000 * 200 * 4 / 3 + WASTE_FLOOR_RAW_BYTES + 2 * CHUNK_RAW_BYTES as u64;
+        assert!(census.packed_bytes <= most, "round {round}: {} of {most}", census.packed_bytes);
     }
-    assert!(carried < 2 * added, "{carried} entries were carried for {added} that changed");
+    assert!(states(&restored(&mut store, Room::none())) == states(&table));
 }
 
 #[test]
-fn keys_that_come_and_go_leave_nothing_behind() {
-    let (mut chunks, mut disk) = (Chunks::default(), Disk::default());
-    for round in 0..200u32 {
-        let come = (0..50).map(|number| (key(round * 50 + number), Some(vec![7; 100])));
-        let gone = (0..50).map(|number| (key(round.wrapping_sub(1).wrapping_mul(50) + number), None));
-        let changed: Vec<_> = come.chain(gone).collect();
-        commit(&mut chunks, &mut disk, &changed);
-        assert!(chunks.chunks() <= 2, "round {round}: {} chunks", chunks.chunks());
+fn many_small_checkpoints_do_not_make_many_chunks() {
+    let rules = rules();
+    let mut store = empty_store();
+    let table = StateTable::default();
+    for number in 0..500 {
+        give(&table, &rules, &hit(0, number, 0), 0);
+        settle(&table, &rules, 0, Sweep::Worthwhile);
+        commit(&table, &mut store);
+        let chunks = table.listing().chunks.len() as u64;
+        assert!(chunks <= CHUNKS_FLOOR + 4, "{chunks} chunks after {number} checkpoints");
     }
-    assert_eq!(disk.load(&chunks).len(), 50);
+    assert_eq!(restored(&mut store, Room::unlimited()).len(), 500);
 }
 
 #[test]
-fn many_small_commits_do_not_make_many_chunks() {
-    let (mut chunks, mut disk) = (Chunks::default(), Disk::default());
-    for round in 0..2_000u32 {
-        commit(&mut chunks, &mut disk, &[(key(round), Some(vec![7; 100]))]);
-        assert!(chunks.chunks() as u64 <= CHUNKS_FLOOR + 1, "round {round}: {} chunks", chunks.chunks());
+fn idle_keys_leave_without_a_look_at_all_of_them() {
+    let rules = rules();
+    let table = StateTable::default();
+    let idle = rules.settings.idle_micros / 1_000_000;
+    for number in 0..4_000 {
+        give(&table, &rules, &hit(0, number, 0), 0);
     }
-    assert_eq!(disk.load(&chunks).len(), 2_000);
+    settle(&table, &rules, 0, Sweep::Worthwhile);
+    settle(&table, &rules, 1, Sweep::Worthwhile);
+    for number in 0..100 {
+        give(&table, &rules, &hit(0, number, idle), idle);
+    }
+    settle(&table, &rules, idle, Sweep::Worthwhile);
+    assert_eq!(table.len(), 4_000, "within the hour that the window and the lateness give");
+    settle(&table, &rules, idle + 3_600, Sweep::Worthwhile);
+    assert_eq!(table.len(), 100);
+    assert_eq!(states(&table).len(), 100);
+    assert_eq!(table.census().counts.keys, 100);
+}
+
+#[test]
+fn a_chunk_that_the_disk_lost_is_a_fault_and_no_empty_state() {
+    let rules = rules();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let table = StateTable::new(Room::none(), Scratch::at(home.path().join("scratch")));
+    give(&table, &rules, &hit(0, 1, 0), 0);
+    table.relieve(&rules, log_time(0));
+    let census = table.census();
+    assert_eq!((census.open, census.packed, census.on_disk), (0, 1, 1));
+    for entry in std::fs::read_dir(home.path().join("scratch")).expect("the chunk lies there") {
+        std::fs::write(entry.expect("an entry").path(), b"something else").expect("writable");
+    }
+    give(&table, &rules, &hit(0, 1, 5), 5);
+    let fault = table.fault().expect("the state cannot be read");
+    assert!(fault.starts_with("chunk 0: "), "{fault}");
 }

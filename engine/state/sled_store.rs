@@ -1,14 +1,16 @@
-//! The checkpoint in sled: every commit is one atomic batch on one tree, then a flush.
+//! The checkpoint in sled: new chunks first, in batches that memory bears; then the manifest that names them, in one atomic
+//! batch with what goes. What a crash leaves in between is named by no manifest, and goes with the next commit.
 //!
 //! sled 0.34 is no longer developed, so it is used for the little that it does well and believed in nothing: blocks
 //! carry checksums of their own, its panics are caught, it is waited for with a limit, and after any fault it is closed
 //! and opened anew.
 //!
 //! Blocks lie in it cut into pieces under rising keys: `m` the manifest, `c` + number (big-endian) a chunk, `r` + hash
-//! the rules message in force. The pieces are so small that even a full leaf of sled's tree fits into its log. sled puts
+//! a text: the rules message in force, and the words of the states. The pieces are so small that even a full leaf of sled's tree fits into its log. sled puts
 //! what does not fit into files of its own, and those it neither syncs nor survives: when one cannot be written because
 //! the disk is full, the next flush waits for ever.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,9 +21,8 @@ use std::time::{Duration, Instant};
 
 use super::chunk::{self, Kind, Sum};
 use super::directory::{self, Fault};
-use super::manifest::Manifest;
-use super::rolling::{Chunks, Rolled};
-use super::store::{Checkpoint, CheckpointStore, Committed, Durability, EachState, Loaded, Meta, StoreError};
+use super::manifest::{ListedChunk, Manifest};
+use super::store::{Checkpoint, CheckpointStore, Committed, Durability, Loaded, Meta, Restore, StoreError};
 
 const MANIFEST_PREFIX: &[u8] = b"m";
 /// Written after the first commit: a store that comes back empty beside it has lost everything.
@@ -32,6 +33,8 @@ const SEGMENT_BYTES: usize = 8 << 20;
 const PIECE_BYTES: usize = SEGMENT_BYTES / 4 / 21;
 /// Chunks are written once and read back rarely, so keeping them in memory twice buys nothing.
 const CACHE_BYTES: u64 = 16 << 20;
+/// New chunks go to sled in batches of about this: it holds a batch several times in memory while it writes it.
+const BATCH_BYTES: usize = 8 << 20;
 /// sled releases its file a little after it is dropped.
 const REOPEN_TRIES: u32 = 100;
 const REOPEN_PAUSE: Duration = Duration::from_millis(20);
@@ -56,9 +59,22 @@ pub struct SledStore {
 /// What is on disk, as far as it was acknowledged.
 #[derive(Default)]
 struct Known {
-    chunks: Chunks,
+    chunks: BTreeMap<u32, Sum>,
+    /// Chunks that may be there and that no manifest names.
+    strays: BTreeSet<u32>,
     generation: u64,
-    rules: Option<Sum>,
+    texts: Vec<Sum>,
+}
+
+impl Known {
+    fn of(manifest: &Manifest) -> Self {
+        Known {
+            chunks: manifest.chunks.iter().map(|listed| (listed.line.number, listed.sum)).collect(),
+            strays: BTreeSet::new(),
+            generation: manifest.generation,
+            texts: vec![manifest.rules, manifest.words],
+        }
+    }
 }
 
 impl SledStore {
@@ -114,26 +130,31 @@ impl SledStore {
         }
     }
 
-    /// Reads and verifies everything, chunk by chunk.
-    fn read(&mut self, each: EachState<'_>) -> Result<Option<Meta>, Fault> {
+    /// Reads everything, chunk by chunk. Chunks prove themselves to who takes them in.
+    fn read(&mut self, restore: &mut dyn Restore) -> Result<Option<Meta>, Fault> {
         self.known = None;
         let Some(manifest) = self.manifest()? else {
             self.known = Some(Known::default());
             return Ok(None);
         };
         let db = self.open()?;
-        let mut chunks = Chunks::with_room(manifest.next_chunk, &manifest.chunks);
-        for listed in &manifest.chunks {
-            chunks.adopt(listed, &read_chunk(db, listed.number, &listed.sum)?, each)?;
+        let meta = manifest.meta(text(db, &manifest.rules)?, text(db, &manifest.words)?);
+        restore.begin(&meta)?;
+        for ListedChunk { line, sum } in &manifest.chunks {
+            let number = line.number;
+            let block =
+                get(db, &chunk_prefix(number))?.ok_or_else(|| format!("chunk {number} is missing"))?;
+            let (found, _) = chunk::verify(Kind::Chunk, u64::from(number), &block)?;
+            if found != *sum {
+                return Err(Fault::Damaged(format!("chunk {number} is of another checkpoint")));
+            }
+            restore.chunk(line, &block)?;
         }
-        let block = get(db, &rules_prefix(&manifest.rules))?;
-        let block = block.ok_or_else(|| "the rules message is missing".to_owned())?;
-        let (_, rules) = chunk::unseal(Kind::Rules, 0, &block)?;
-        if *blake3::hash(&rules).as_bytes() != manifest.rules {
-            return Err(Fault::Damaged("the rules message is another one".to_owned()));
-        }
-        self.known = Some(Known { chunks, generation: manifest.generation, rules: Some(manifest.rules) });
-        Ok(Some(manifest.into_meta(rules)))
+        let mut known = Known::of(&manifest);
+        known.strays = chunks_there(db)?;
+        known.strays.retain(|number| !known.chunks.contains_key(number));
+        self.known = Some(known);
+        Ok(Some(meta))
     }
 
     /// Makes sure that sled is open and holds what we believe it holds.
@@ -141,62 +162,91 @@ impl SledStore {
         if self.db.is_some() && self.known.is_some() {
             return Ok(());
         }
-        let on_disk = self.manifest()?.map_or(0, |manifest| manifest.generation);
-        match self.known.as_ref().map(|known| known.generation) {
+        let manifest = self.manifest()?;
+        let on_disk = manifest.as_ref().map_or(0, |manifest| manifest.generation);
+        let acknowledged = self.known.as_ref().map(|known| known.generation);
+        match acknowledged {
             Some(acknowledged) if acknowledged == on_disk => Ok(()),
-            // The commit that failed arrived after all: it is as good as any, but its entries lie elsewhere.
-            Some(acknowledged) if acknowledged + 1 == on_disk => self.read(&mut |_, _| Ok(())).map(drop),
-            Some(acknowledged) => Err(Fault::Damaged(format!(
+            Some(acknowledged) if acknowledged + 1 != on_disk => Err(Fault::Damaged(format!(
                 "checkpoint {acknowledged} was written and checkpoint {on_disk} is there"
             ))),
-            None => self.read(&mut |_, _| Ok(())).map(drop),
+            // The commit that failed arrived after all, and is as good as any; or nobody asked yet what is there.
+            _ => {
+                let strays = chunks_there(self.open()?)?;
+                let mut known = manifest.as_ref().map(Known::of).unwrap_or_default();
+                known.strays = strays.into_iter().filter(|chunk| !known.chunks.contains_key(chunk)).collect();
+                self.known = Some(known);
+                Ok(())
+            }
         }
     }
 
     fn write(&mut self, checkpoint: &Checkpoint) -> Result<Committed, Fault> {
         self.ready().map_err(Fault::while_reading)?;
+        let known = self.known.as_ref().expect("ready knows what is there");
+        let is_there = |number| {
+            known.chunks.contains_key(&number) || checkpoint.new.iter().any(|new| new.number == number)
+        };
+        if let Some(line) = checkpoint.chunks.iter().find(|line| !is_there(line.number)) {
+            return Err(Fault::Damaged(format!("chunk {} should be there and is not", line.number)));
+        }
+        self.write_all(checkpoint).map_err(Fault::while_writing)
+    }
+
+    fn write_all(&mut self, checkpoint: &Checkpoint) -> Result<Committed, Fault> {
         let (Some(db), Some(known)) = (&self.db, &mut self.known) else {
             unreachable!("ready opens the store and knows what is in it")
         };
-        let mut read = |number, sum: &Sum| read_chunk(db, number, sum).map_err(Fault::while_reading);
-        let rolled = known.chunks.roll(&checkpoint.changed, &mut read)?;
-        let written = prepare(db, known, &rolled, &checkpoint.meta).and_then(|prepared| {
-            let db = db.clone();
-            crash_point!(BeforeBatch);
-            within(COMMIT_LIMIT, "writing", move || {
-                guarded(|| db.apply_batch(prepared.batch))?;
-                crash_point!(AfterBatch);
-                guarded(|| db.flush())
-            })?;
-            crash_point!(AfterStoreFlush);
-            if self.durability == Durability::Power {
-                force_to_disk(&self.dir)?;
-            }
-            crash_point!(AfterSync);
-            if known.generation == 0 {
-                File::create(self.dir.join(COMMITTED_FILE))?.sync_all()?;
-            }
-            Ok((prepared.bytes, prepared.rules))
-        });
-        match written {
-            Ok((bytes, rules)) => {
-                known.generation += 1;
-                known.rules = Some(rules);
-                let (chunks, keys) = (known.chunks.chunks(), known.chunks.keys());
-                Ok(Committed { bytes, chunks, keys, carried: rolled.carried, duration: Duration::ZERO })
-            }
-            Err(fault) => {
-                known.chunks.undo(rolled);
-                Err(fault.while_writing())
+        let mut writing = Writing { db, batch: sled::Batch::default(), batched: 0, bytes: 0 };
+        let mut sums = known.chunks.clone();
+        for new in &checkpoint.new {
+            let sealed = new.sealed()?;
+            // Noted before it is written: whatever happens next, it may be there.
+            known.strays.insert(new.number);
+            sums.insert(new.number, sealed.sum);
+            writing.put(&chunk_prefix(new.number), &sealed.bytes)?;
+            if writing.batched >= BATCH_BYTES {
+                writing.apply()?;
             }
         }
+        let manifest = manifest(known.generation + 1, checkpoint, &sums);
+        writing.put(MANIFEST_PREFIX, &manifest.seal()?.bytes)?;
+        for (sum, text) in
+            [(manifest.rules, &checkpoint.meta.rules), (manifest.words, &checkpoint.meta.words)]
+        {
+            if !known.texts.contains(&sum) {
+                writing.put(&text_prefix(&sum), &chunk::seal(Kind::Text, text)?.bytes)?;
+            }
+        }
+        let next = Known::of(&manifest);
+        for old in known.texts.iter().filter(|old| !next.texts.contains(old)) {
+            writing.put(&text_prefix(old), &[])?;
+        }
+        let old = known.chunks.keys().chain(&known.strays).filter(|old| !next.chunks.contains_key(old));
+        for number in old.copied().collect::<BTreeSet<u32>>() {
+            writing.put(&chunk_prefix(number), &[])?;
+        }
+        writing.apply()?;
+        crash_point!(AfterStoreFlush);
+        if self.durability == Durability::Power {
+            force_to_disk(&self.dir)?;
+        }
+        crash_point!(AfterSync);
+        if known.generation == 0 {
+            File::create(self.dir.join(COMMITTED_FILE))?.sync_all()?;
+        }
+        let (bytes, chunks, written) = (writing.bytes, next.chunks.len(), checkpoint.new.len());
+        *known = next;
+        let keys =
+            checkpoint.chunks.iter().flat_map(|line| &line.current).map(|byte| byte.count_ones() as usize);
+        Ok(Committed { bytes, chunks, keys: keys.sum(), written, duration: Duration::ZERO })
     }
 }
 
 impl CheckpointStore for SledStore {
-    fn load(&mut self, each: EachState<'_>) -> Result<Loaded, StoreError> {
+    fn load(&mut self, restore: &mut dyn Restore) -> Result<Loaded, StoreError> {
         self.close();
-        match self.read(each) {
+        match self.read(restore) {
             Ok(Some(meta)) => Ok(Loaded::Found(meta)),
             Ok(None) => Ok(Loaded::Empty),
             Err(fault) => {
@@ -248,47 +298,56 @@ impl Drop for SledStore {
     }
 }
 
-/// All that a commit changes in sled.
-struct Prepared {
+/// What goes to sled, batch by batch.
+struct Writing<'d> {
+    db: &'d sled::Db,
     batch: sled::Batch,
+    /// Bytes in the batch.
+    batched: usize,
+    /// Bytes in all.
     bytes: u64,
-    /// Hash of the rules message in force.
-    rules: Sum,
 }
 
-fn prepare(db: &sled::Db, known: &Known, rolled: &Rolled, meta: &Meta) -> Result<Prepared, Fault> {
-    let rules = *blake3::hash(&meta.rules).as_bytes();
-    let manifest = Manifest {
-        generation: known.generation + 1,
+impl Writing<'_> {
+    /// Puts `block` under `prefix`; an empty one removes what is there.
+    fn put(&mut self, prefix: &[u8], block: &[u8]) -> Result<(), Fault> {
+        self.batched += block.len();
+        self.bytes += block.len() as u64;
+        replace(self.db, &mut self.batch, prefix, block)
+    }
+
+    /// Writes the batch, all of it or nothing.
+    fn apply(&mut self) -> Result<(), Fault> {
+        let (db, batch) = (self.db.clone(), std::mem::take(&mut self.batch));
+        self.batched = 0;
+        crash_point!(BeforeBatch);
+        within(COMMIT_LIMIT, "writing", move || {
+            guarded(|| db.apply_batch(batch))?;
+            crash_point!(AfterBatch);
+            guarded(|| db.flush())
+        })?;
+        Ok(())
+    }
+}
+
+fn manifest(generation: u64, checkpoint: &Checkpoint, sums: &BTreeMap<u32, Sum>) -> Manifest {
+    let meta = &checkpoint.meta;
+    let listed = checkpoint.chunks.iter().map(|line| {
+        let sum = *sums.get(&line.number).expect("known before, or written just now");
+        ListedChunk { line: line.clone(), sum }
+    });
+    Manifest {
+        generation,
         format: meta.format,
         log_id: meta.log_id.clone(),
         seq: meta.seq,
         log_time: meta.log_time,
-        rules,
+        rules: *blake3::hash(&meta.rules).as_bytes(),
+        words: *blake3::hash(&meta.words).as_bytes(),
         extra: meta.extra.clone(),
-        next_chunk: known.chunks.next_chunk(),
-        chunks: known.chunks.list(),
-    };
-    let mut batch = sled::Batch::default();
-    let mut bytes = 0;
-    let mut put = |prefix: &[u8], block: &[u8]| {
-        bytes += block.len() as u64;
-        replace(db, &mut batch, prefix, block)
-    };
-    for (number, block) in &rolled.written {
-        put(&chunk_prefix(*number), block)?;
+        next_chunk: meta.next_chunk,
+        chunks: listed.collect(),
     }
-    put(MANIFEST_PREFIX, &manifest.seal()?.bytes)?;
-    if known.rules != Some(rules) {
-        put(&rules_prefix(&rules), &chunk::seal(Kind::Rules, 0, &meta.rules)?.bytes)?;
-        if let Some(old) = known.rules {
-            put(&rules_prefix(&old), &[])?;
-        }
-    }
-    for number in &rolled.removed {
-        put(&chunk_prefix(*number), &[])?;
-    }
-    Ok(Prepared { batch, bytes, rules })
 }
 
 /// Puts `block` in the place of whatever lies under `prefix`; an empty one removes it.
@@ -311,14 +370,22 @@ fn get(db: &sled::Db, prefix: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
     Ok((!pieces.is_empty()).then(|| pieces.concat()))
 }
 
-fn read_chunk(db: &sled::Db, number: u32, sum: &Sum) -> Result<Vec<u8>, Fault> {
-    let block = get(db, &chunk_prefix(number))?.ok_or_else(|| format!("chunk {number} is missing"))?;
-    let (found, raw) = chunk::unseal(Kind::Chunk, u64::from(number), &block)?;
-    if found == *sum {
-        Ok(raw)
+/// The text of a hash.
+fn text(db: &sled::Db, sum: &Sum) -> Result<Vec<u8>, Fault> {
+    let block = get(db, &text_prefix(sum))?.ok_or_else(|| "a text of the manifest is missing".to_owned())?;
+    let (_, text) = chunk::unseal(Kind::Text, 0, &block)?;
+    if *blake3::hash(&text).as_bytes() == *sum {
+        Ok(text)
     } else {
-        Err(Fault::Damaged(format!("chunk {number} is of another checkpoint")))
+        Err(Fault::Damaged("a text of the manifest is another one".to_owned()))
     }
+}
+
+/// The numbers of all chunks there are, named by a manifest or not.
+fn chunks_there(db: &sled::Db) -> Result<BTreeSet<u32>, Fault> {
+    let keys = guarded(|| db.scan_prefix(b"c").keys().collect::<sled::Result<Vec<_>>>())?;
+    let number = |key: &sled::IVec| key.get(1..5)?.try_into().ok().map(u32::from_be_bytes);
+    Ok(keys.iter().filter_map(number).collect())
 }
 
 fn chunk_prefix(number: u32) -> [u8; 5] {
@@ -326,7 +393,7 @@ fn chunk_prefix(number: u32) -> [u8; 5] {
     [b'c', a, b, c, d]
 }
 
-fn rules_prefix(hash: &Sum) -> Vec<u8> {
+fn text_prefix(hash: &Sum) -> Vec<u8> {
     [b"r", &hash[..]].concat()
 }
 
@@ -392,12 +459,10 @@ fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::StoredKey;
     use super::*;
 
     fn checkpoint(seq: u64) -> Checkpoint {
-        let changed = vec![(StoredKey([1; 16]), Some(seq.to_le_bytes().to_vec()))];
-        Checkpoint { meta: Meta { seq, ..Meta::default() }, changed }
+        Checkpoint { meta: Meta { seq, ..Meta::default() }, ..Checkpoint::default() }
     }
 
     #[test]
@@ -419,10 +484,10 @@ mod tests {
         std::mem::forget(store.db.take());
         store.stuck = Some("writing");
         assert!(matches!(store.commit(&checkpoint(2)), Err(StoreError::Damaged { .. })));
-        assert!(matches!(store.load(&mut |_, _| Ok(())), Ok(Loaded::Damaged(_))));
+        assert!(matches!(store.load(&mut ()), Ok(Loaded::Damaged(_))));
         store.clear().expect("a directory can be renamed while it is in use");
         store.commit(&checkpoint(3)).expect("there is room");
-        assert_eq!(store.load(&mut |_, _| Ok(())).expect("usable"), Loaded::Found(checkpoint(3).meta));
+        assert_eq!(store.load(&mut ()).expect("usable"), Loaded::Found(checkpoint(3).meta));
     }
 
     #[test]

@@ -1,32 +1,37 @@
 //! What the worker and a checkpoint store say to each other. Nothing here knows how a checkpoint lies on disk.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
+
+use super::chunk::{self, Kind, Raw, Sealed};
+use super::scratch::OnDisk;
 
 /// Keeps the newest checkpoint. Every call blocks on the disk: call it where blocking is allowed.
 ///
 /// Made for one owner: a second store on the same place is refused with [`StoreError::InUse`].
 pub trait CheckpointStore: Send {
-    /// Reads the newest checkpoint and hands every key's state to `each`, in no particular order. Everything is
-    /// verified on the way. What `each` refuses (a value that it cannot decode) makes the checkpoint damaged.
+    /// Reads the newest checkpoint into `restore`. Everything is verified on the way. What `restore` refuses makes the
+    /// checkpoint damaged.
     ///
-    /// Unless the answer is [`Loaded::Found`], forget what `each` was given: damage can show itself halfway.
+    /// Unless the answer is [`Loaded::Found`], forget what `restore` was given: damage can show itself halfway.
     ///
     /// # Errors
     /// When the place cannot be used now: another worker has it, or the disk fails. Bad content is no error but
     /// [`Loaded::Damaged`].
-    fn load(&mut self, each: EachState<'_>) -> Result<Loaded, StoreError>;
+    fn load(&mut self, restore: &mut dyn Restore) -> Result<Loaded, StoreError>;
 
     /// Makes `checkpoint` the newest one, all of it or nothing.
     ///
     /// # Errors
     /// After [`StoreError::Full`] and [`StoreError::Io`] the checkpoint before this one is still there (or this one,
-    /// if the fault came after the write): keep the changes and hand them in again with the next commit, newest
-    /// values only. After [`StoreError::Damaged`] nothing on disk is of use: [`CheckpointStore::clear`], then commit
-    /// every key.
+    /// if the fault came after the write): hand in its new chunks again with the next commit, as far as they are still in
+    /// the list. After [`StoreError::Damaged`] nothing on disk is of use: [`CheckpointStore::clear`], then commit every
+    /// chunk.
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Committed, StoreError>;
 
     /// Puts what is there aside and begins with nothing.
@@ -36,12 +41,31 @@ pub trait CheckpointStore: Send {
     fn clear(&mut self) -> Result<(), StoreError>;
 }
 
-/// Takes one key's state, or says why it cannot.
-pub type EachState<'a> = &'a mut dyn FnMut(StoredKey, &[u8]) -> Result<(), String>;
+/// Takes in a checkpoint, piece by piece, or says why it cannot.
+pub trait Restore {
+    /// What holds at its place, before any chunk.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    fn begin(&mut self, meta: &Meta) -> Result<(), String>;
 
-/// Name of one key's state. Sixteen opaque bytes; the caller makes them so that two keys never share them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StoredKey(pub [u8; 16]);
+    /// A chunk, sealed.
+    ///
+    /// # Errors
+    /// With what is wrong with it.
+    fn chunk(&mut self, line: &ChunkLine, sealed: &[u8]) -> Result<(), String>;
+}
+
+/// Takes in nothing: for who only wants to know whether there is a checkpoint.
+impl Restore for () {
+    fn begin(&mut self, _: &Meta) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn chunk(&mut self, _: &ChunkLine, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
 
 /// What holds at the place of a checkpoint, beside the key states.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,18 +80,81 @@ pub struct Meta {
     pub log_time: EventTime,
     /// The rules message in force. Written once per content, not once per checkpoint.
     pub rules: Vec<u8>,
+    /// The words that packed states share. Written once per content.
+    pub words: Vec<u8>,
+    /// Number that the next chunk gets.
+    pub next_chunk: u32,
     /// Other small things, by name. Written in full at each checkpoint.
     pub extra: BTreeMap<String, Vec<u8>>,
 }
 
-/// One checkpoint, told as the difference to the one before.
-#[derive(Clone, Debug, Default)]
+/// One checkpoint: the chunks that it consists of, and the content of those that no checkpoint before it had.
+#[derive(Debug, Default)]
 pub struct Checkpoint {
     /// What holds at its place.
     pub meta: Meta,
-    /// Every key whose state changed since the last successful commit, with its encoded state, or `None` where the
-    /// key is gone. Of two entries of the same key the later one counts.
-    pub changed: Vec<(StoredKey, Option<Vec<u8>>)>,
+    /// All its chunks, by number. Chunks that are in the store and not in this list go.
+    pub chunks: Vec<ChunkLine>,
+    /// Those that the store may not have.
+    pub new: Vec<NewChunk>,
+}
+
+/// A chunk of a checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkLine {
+    /// Its number, which is given once.
+    pub number: u32,
+    /// How many entries it has.
+    pub entries: u32,
+    /// One bit per entry, lowest first: does it count? Entries without a bit are leftovers.
+    pub current: Vec<u8>,
+}
+
+/// A chunk that is to be written.
+#[derive(Clone, Debug)]
+pub struct NewChunk {
+    /// Its number.
+    pub number: u32,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Memory(Arc<Raw>),
+    OnDisk(Arc<OnDisk>),
+    Sealed(Arc<[u8]>),
+}
+
+impl NewChunk {
+    /// One in memory.
+    pub fn in_memory(number: u32, raw: Arc<Raw>) -> Self {
+        NewChunk { number, content: Content::Memory(raw) }
+    }
+
+    /// One that lies on the disk already, sealed.
+    pub(super) fn on_disk(number: u32, on_disk: Arc<OnDisk>) -> Self {
+        NewChunk { number, content: Content::OnDisk(on_disk) }
+    }
+
+    /// One as it came out of a store.
+    pub fn from_sealed(number: u32, sealed: &[u8]) -> Self {
+        NewChunk { number, content: Content::Sealed(sealed.into()) }
+    }
+
+    /// Its sealed bytes and their sum.
+    pub(super) fn sealed(&self) -> io::Result<Sealed> {
+        match &self.content {
+            Content::Memory(raw) => chunk::seal_chunk(self.number, raw),
+            Content::OnDisk(on_disk) => self.verified(on_disk.read_all()?),
+            Content::Sealed(sealed) => self.verified(sealed.to_vec()),
+        }
+    }
+
+    fn verified(&self, bytes: Vec<u8>) -> io::Result<Sealed> {
+        let verified = chunk::verify(Kind::Chunk, u64::from(self.number), &bytes);
+        let (sum, _) = verified.map_err(io::Error::other)?;
+        Ok(Sealed { bytes, sum })
+    }
 }
 
 /// What [`CheckpointStore::load`] found.
@@ -91,8 +178,8 @@ pub struct Committed {
     pub chunks: usize,
     /// Keys in the checkpoint.
     pub keys: usize,
-    /// Unchanged entries that were rewritten so that an old chunk could go.
-    pub carried: usize,
+    /// Chunks among them that were written by this checkpoint.
+    pub written: usize,
     /// How long it took.
     pub duration: Duration,
 }
@@ -142,10 +229,4 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-}
-
-impl fmt::Display for StoredKey {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{:032x}", u128::from_be_bytes(self.0))
-    }
 }

@@ -1,15 +1,14 @@
 //! Checkpoints: taken between batches, only where all outputs are acknowledged; written while the loop goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sightline_core::correlate::KeyState;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::state::table::StateKey;
-use crate::state::{Checkpoint, CheckpointStore, Committed, Meta, StoreError, StoredKey};
-use crate::worker::correlator::Census;
+use crate::state::table::StateTable;
+use crate::state::{Census, Checkpoint, CheckpointStore, Committed, Meta, StoreError};
 use crate::worker::machine::Machine;
 use crate::worker::threads::on_disk;
 
@@ -24,11 +23,7 @@ pub struct Checkpointer {
     store: Holder,
     every: Duration,
     last: Instant,
-    /// Changes that no checkpoint on disk has: those of a failed one, until the next succeeds.
-    unsaved: HashMap<StoredKey, Option<Vec<u8>>>,
     saved_seq: u64,
-    /// The store begins with nothing: the next checkpoint must hold every key.
-    everything: bool,
 }
 
 /// The store is here, or away writing.
@@ -38,8 +33,8 @@ enum Holder {
     Gone,
 }
 
-/// What comes back from writing: the store, what it was to write, and what became of it.
-type Returned = (Box<dyn CheckpointStore>, Checkpoint, Result<Committed, StoreError>);
+/// What comes back from writing: the store, what it was to write and of which table, and what became of it.
+type Returned = (Box<dyn CheckpointStore>, Checkpoint, Arc<StateTable>, Result<Committed, StoreError>);
 
 /// What became of a checkpoint.
 #[derive(Debug)]
@@ -51,44 +46,14 @@ pub enum Written {
         /// What it took.
         committed: Committed,
     },
-    /// It is not; its changes go with the next one.
+    /// It is not; its chunks go with the next one.
     Failed(StoreError),
-}
-
-/// The stored name of a state.
-pub fn stored(key: StateKey) -> StoredKey {
-    StoredKey(key.0.to_be_bytes())
-}
-
-/// The state of a stored name.
-pub fn live(key: StoredKey) -> StateKey {
-    StateKey(u128::from_be_bytes(key.0))
-}
-
-/// A state as it is stored.
-pub fn encode(state: &KeyState) -> Vec<u8> {
-    rmp_serde::to_vec(state).expect("states are plain data")
-}
-
-/// Reads a stored state.
-///
-/// # Errors
-/// When the bytes are none.
-pub fn decode(bytes: &[u8]) -> Result<KeyState, String> {
-    rmp_serde::from_slice(bytes).map_err(|error| error.to_string())
 }
 
 impl Checkpointer {
     /// Over a store that holds everything up to message `saved_seq`.
     pub fn new(store: Box<dyn CheckpointStore>, every: Duration, saved_seq: u64) -> Self {
-        Checkpointer {
-            store: Holder::Here(store),
-            every,
-            last: Instant::now(),
-            unsaved: HashMap::new(),
-            saved_seq,
-            everything: false,
-        }
+        Checkpointer { store: Holder::Here(store), every, last: Instant::now(), saved_seq }
     }
 
     /// Whether it is time for one. Messages up to `seq` are in the state.
@@ -112,37 +77,27 @@ impl Checkpointer {
         let Holder::Here(mut store) = std::mem::replace(&mut self.store, Holder::Gone) else {
             unreachable!("asked only while the store is here");
         };
-        let log_time = machine.log_time();
-        let census = machine.correlator().forget_idle(log_time);
-        let mut changed = std::mem::take(&mut self.unsaved);
-        let mut dirty = machine.correlator().take_dirty();
-        let table = std::sync::Arc::clone(machine.table());
-        if std::mem::take(&mut self.everything) {
-            table.for_each(|key, _| dirty.push(key));
-        }
-        for key in dirty {
-            let bytes = table.with_existing(key, |live| {
-                live.dirty = false;
-                encode(&live.state)
-            });
-            changed.insert(stored(key), bytes);
-        }
         let since = serde_json::to_vec(machine.since()).expect("names and numbers");
+        let census = machine.settle();
+        let table = Arc::clone(machine.table());
+        let listing = table.listing();
         let meta = Meta {
             format: STATE_FORMAT,
             log_id: machine.log_id().to_owned(),
             seq: machine.position(),
-            log_time,
+            log_time: machine.log_time(),
             rules: serde_json::to_vec(machine.rules_message()).expect("rules are plain data"),
+            words: listing.words,
+            next_chunk: listing.next_chunk,
             extra: BTreeMap::from([(RULES_SINCE.to_owned(), since)]),
         };
-        let checkpoint = Checkpoint { meta, changed: changed.into_iter().collect() };
+        let checkpoint = Checkpoint { meta, chunks: listing.chunks, new: listing.new };
         self.last = Instant::now();
         crash_point!(AfterEncode);
         self.store = Holder::Writing(on_disk(move || {
             let result = store.commit(&checkpoint);
             crash_point!(AfterCommit);
-            (store, checkpoint, result)
+            (store, checkpoint, table, result)
         }));
         census
     }
@@ -158,24 +113,25 @@ impl Checkpointer {
     /// Waits for the end of a write, if there is one.
     pub async fn finish(&mut self) -> Option<Written> {
         let Holder::Writing(writing) = &mut self.store else { return None };
-        let (mut store, checkpoint, result) = match writing.await {
+        let (mut store, checkpoint, table, result) = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let written = match result {
             Ok(committed) => {
                 self.saved_seq = checkpoint.meta.seq;
+                let numbers: Vec<u32> = checkpoint.chunks.iter().map(|line| line.number).collect();
+                table.note_saved(&numbers);
                 Written::Saved { seq: checkpoint.meta.seq, committed }
             }
             Err(error) => {
+                // Chunks that are not known to be saved go with the next one.
                 if let StoreError::Damaged { .. } = error {
                     // Nothing on disk is of use: begin with nothing.
                     store = clear(store).await;
                     self.saved_seq = 0;
-                    self.everything = true;
+                    table.note_saved(&[]);
                 }
-                // Newer values of the same keys are in the machine's list by now and come after these.
-                self.unsaved = checkpoint.changed.into_iter().collect();
                 Written::Failed(error)
             }
         };

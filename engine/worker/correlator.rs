@@ -13,6 +13,7 @@ use sightline_core::rule::RuleSet;
 use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
 
 use crate::state::table::{StateKey, StateTable};
+use crate::state::{Census, Sweep};
 use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
 use crate::worker::warm::Warmed;
 
@@ -43,17 +44,6 @@ pub struct Followed {
     pub completions: Vec<Completion>,
     /// What became of each command: `None` where no incident has that id.
     pub commands: Vec<Option<Result<(), Refusal>>>,
-}
-
-/// How much is remembered.
-#[derive(Debug, Default)]
-pub struct Census {
-    /// Keys.
-    pub keys: usize,
-    /// Bytes, estimated.
-    pub bytes: u64,
-    /// Keys and hits by unit of rules.
-    pub units: std::collections::HashMap<String, (usize, usize)>,
 }
 
 /// Looks at every event as the engine sees it, in input order: for whoever explains.
@@ -98,47 +88,34 @@ impl Correlator {
         // the new ones only because no checkpoint was taken in between.
         self.forget_idle(log_time);
         self.rules = rules;
-        let dirty: Vec<Vec<StateKey>> = self.partitions.iter_mut().map(Partition::take_dirty).collect();
         for partition in &mut self.partitions {
             *partition = Partition::default();
         }
-        let warm = warmed.map(|warmed| self.put_warmed(warmed)).unwrap_or_default();
+        if let Some(warmed) = warmed {
+            self.put_warmed(warmed);
+        }
         self.adopt_all();
-        let count = self.partitions.len();
-        for (partition, dirty) in self.partitions.iter_mut().zip(dirty) {
-            partition.put_back_dirty(dirty);
-        }
-        for key in warm {
-            self.partitions[key.partition(count)].put_back_dirty(vec![key]);
-        }
     }
 
-    /// Puts states into the table that changed rules came to over the past. Gives the keys that are to be written down and
-    /// were not.
-    fn put_warmed(&mut self, warmed: Warmed) -> Vec<StateKey> {
-        let mut changed = Vec::new();
+    /// Puts states into the table that changed rules came to over the past.
+    fn put_warmed(&mut self, warmed: Warmed) {
         for (key, mut state) in warmed.states {
             let Some(unit) = self.rules.unit_by_id(state.unit_id()) else { continue };
             let there = self.table.with_existing(key, |live| {
                 live.state.warm_by(unit, state.clone());
-                !std::mem::replace(&mut live.dirty, true)
+                live.dirty = true;
             });
-            let newly = there.unwrap_or_else(|| {
+            if there.is_none() {
                 state.go_live();
                 self.table.with(key, || state, |live| live.dirty = true);
-                true
-            });
-            if newly {
-                changed.push(key);
             }
         }
-        changed
     }
 
     fn adopt_all(&mut self) {
         let count = self.partitions.len();
         let (rules, partitions) = (&self.rules, &mut self.partitions);
-        self.table.for_each(|key, state| {
+        self.table.for_each_with_notes(|key, state| {
             partitions[key.partition(count)].adopt(key, state, stratum_of(rules, state))
         });
     }
@@ -161,47 +138,29 @@ impl Correlator {
         self.partitions.iter().filter_map(Partition::next_due).min()
     }
 
-    /// The keys that changed since this was last asked.
-    pub fn take_dirty(&mut self) -> Vec<StateKey> {
-        self.partitions.iter_mut().flat_map(Partition::take_dirty).collect()
+    /// Forgets every key that has been still for too long, in log time.
+    pub fn forget_idle(&mut self, log_time: EventTime) {
+        self.bring_in_order(Sweep::All, log_time);
     }
 
-    /// Forgets keys that have been still for too long, in log time, and counts the others on the way.
-    pub fn forget_idle(&mut self, log_time: EventTime) -> Census {
-        let rules = Arc::clone(&self.rules);
-        let mut idle = Vec::new();
-        let mut census = Census::default();
-        self.table.for_each(|key, state| {
-            if state.is_forgotten(&rules, log_time) {
-                idle.push(key);
-                return;
-            }
-            let unit = match census.units.get_mut(state.unit_id()) {
-                Some(unit) => unit,
-                None => census.units.entry(state.unit_id().to_owned()).or_default(),
-            };
-            unit.0 += 1;
-            unit.1 += state.hits();
-            census.keys += 1;
-            census.bytes += state.weight() as u64;
+    /// Makes the states ready to be written down, and counts them.
+    pub fn settle(&mut self, log_time: EventTime) -> Census {
+        self.bring_in_order(Sweep::Worthwhile, log_time);
+        self.table.census()
+    }
+
+    fn bring_in_order(&mut self, sweep: Sweep, log_time: EventTime) {
+        let partitions = &mut self.partitions;
+        let count = partitions.len();
+        self.table.settle(&self.rules, log_time, sweep, &mut |key, state| {
+            partitions[key.partition(count)].release(key, state);
         });
-        let count = self.partitions.len();
-        for key in &idle {
-            let partition = &mut self.partitions[key.partition(count)];
-            self.table.remove_if(*key, |state| {
-                partition.release(*key, state);
-                true
-            });
-        }
-        census
     }
 
     /// Works through the facts of a batch.
     pub fn follow(&mut self, facts: Facts) -> Followed {
         let Facts { times, hits, commands } = facts;
-        if times.is_empty() {
-            return Followed::default();
-        }
+        let Some((_, log_time)) = times.last().copied() else { return Followed::default() };
         let strata = usize::from(self.rules.strata);
         let mut waiting: Vec<Vec<(Option<Order>, Hit)>> = vec![Vec::new(); strata];
         for hit in hits {
@@ -244,6 +203,7 @@ impl Correlator {
             }
         }
         effects.sort_by_key(|(order, _)| *order);
+        self.table.relieve(&self.rules, log_time);
         followed.messages = effects.into_iter().map(|(order, message)| (order.position, message)).collect();
         followed
     }

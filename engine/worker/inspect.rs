@@ -1,6 +1,5 @@
 //! What a running worker tells of itself on `/state`.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -93,13 +92,6 @@ impl Status {
     }
 }
 
-#[derive(Default, Clone, Copy)]
-struct UnitCount {
-    keys: u64,
-    hits: u64,
-    incidents: u64,
-}
-
 /// The states, the rules in force, and their files.
 type Known = (Arc<StateTable>, Arc<RuleSet>, Arc<[Source]>);
 
@@ -125,24 +117,10 @@ impl Inspect for Status {
     fn state(&self) -> Value {
         let table = self.inner.lock().unwrap_or_else(PoisonError::into_inner).table.clone();
         // Counted without the lock: the loop must not wait for a curious reader.
-        let mut units: HashMap<String, UnitCount> = HashMap::new();
-        let mut bytes = 0;
-        if let Some(table) = &table {
-            table.for_each(|_, state| {
-                let count = match units.get_mut(state.unit_id()) {
-                    Some(count) => count,
-                    None => units.entry(state.unit_id().to_owned()).or_default(),
-                };
-                bytes += state.weight();
-                count.keys += 1;
-                count.hits += state.hits() as u64;
-                let active = state.incidents().iter().filter(|incident| incident.status.is_active());
-                count.incidents += active.count() as u64;
-            });
-        }
+        let census = table.map(|table| table.census()).unwrap_or_default();
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let rules: Vec<Value> = inner.rules.iter().map(|line| {
-            let count = units.get(&line.unit).copied().unwrap_or_default();
+            let count = census.counts.units.get(&line.unit).copied().unwrap_or_default();
             json!({
                 "id": line.id, "version": line.version, "unit": line.unit, "keys": count.keys, "hits": count.hits,
                 "incidents_active": count.incidents, "since_position": line.since_position,
@@ -156,9 +134,16 @@ impl Inspect for Status {
             },
             "ready": { "ready": reasons.is_empty(), "reasons": reasons },
             "rules": rules,
-            "keys": table.as_ref().map_or(0, |table| table.len()),
-            "hits": units.values().map(|count| count.hits).sum::<u64>(),
-            "bytes_estimate": bytes,
+            "keys": census.counts.keys,
+            "hits": census.counts.units.values().map(|count| count.hits).sum::<u64>(),
+            "bytes_estimate": census.bytes(),
+            "memory": {
+                "budget": census.budget,
+                "open": { "keys": census.open, "bytes": census.open_bytes },
+                "packed": { "keys": census.packed - census.on_disk, "bytes": census.packed_bytes },
+                "on_disk": { "keys": census.on_disk },
+                "index_bytes": census.index_bytes,
+            },
             "partitions": self.partitions,
             "checkpoint": inner.checkpoint,
         })

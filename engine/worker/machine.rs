@@ -15,6 +15,7 @@ use sightline_schemas::subject::incident_command;
 use sightline_schemas::{Change, EventTime, Position};
 
 use crate::bus::{LogMessage, Output};
+use crate::state::Census;
 use crate::state::table::StateTable;
 use crate::worker::correlator::{Correlator, Facts, Followed};
 use crate::worker::emit::{self, Ordinals};
@@ -190,9 +191,14 @@ impl Machine {
         self.correlator.table()
     }
 
-    /// The correlator, for checkpoints and idle keys.
+    /// The correlator, for idle keys.
     pub fn correlator(&mut self) -> &mut Correlator {
         &mut self.correlator
+    }
+
+    /// Makes the states ready to be written down, and counts them.
+    pub fn settle(&mut self) -> Census {
+        self.correlator.settle(self.intake.log_time())
     }
 
     /// The earliest log time at which something must be said.

@@ -9,7 +9,7 @@ use sightline_core::rule::RuleSet;
 use sightline_schemas::control::{Asked, IncidentCommand};
 use sightline_schemas::{Change, EventTime, IncidentId, Position};
 
-use crate::state::table::{Live, StateKey, StateTable};
+use crate::state::table::{StateKey, StateTable};
 
 /// Where an effect stands among all effects: by input position first, and the same whatever the number of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,8 +87,6 @@ pub struct Partition {
     due: Vec<BTreeSet<(EventTime, StateKey)>>,
     /// Which key an incident belongs to.
     incidents: HashMap<IncidentId, StateKey>,
-    /// Keys that changed since they were last written down.
-    dirty: Vec<StateKey>,
 }
 
 impl Partition {
@@ -115,17 +113,6 @@ impl Partition {
                 due.remove(&(at, key));
             }
         }
-        self.dirty.push(key);
-    }
-
-    /// The keys that changed since this was last asked.
-    pub fn take_dirty(&mut self) -> Vec<StateKey> {
-        std::mem::take(&mut self.dirty)
-    }
-
-    /// Puts back keys that are not written down yet.
-    pub fn put_back_dirty(&mut self, keys: Vec<StateKey>) {
-        self.dirty.extend(keys);
     }
 
     /// The earliest log time at which something must be said.
@@ -177,6 +164,7 @@ impl Partition {
         if let Some((last, _)) = times.last() {
             pass.advance(at_message, *last);
         }
+        table.grew(hits.len());
         pass.brought
     }
 }
@@ -213,7 +201,7 @@ impl Pass<'_> {
             let mut effects = Vec::new();
             let next_due = self.table.with_existing(key, |live| {
                 live.state.pass_time(now, &mut effects);
-                mark(live, key, &mut self.partition.dirty);
+                live.dirty = true;
                 live.state.due()
             });
             self.settle(key, None, next_due.flatten(), position, Phase::Due(due, key), 0, effects);
@@ -230,7 +218,7 @@ impl Pass<'_> {
         let (verdict, due_before, due_after) = self.table.with(routed.key, fresh, |live| {
             let before = live.state.due();
             let verdict = live.state.hit(unit, hit, now, &mut effects);
-            mark(live, routed.key, &mut self.partition.dirty);
+            live.dirty = true;
             (verdict, before, live.state.due())
         });
         if !routed.completion || matches!(verdict, Verdict::Taken { .. }) {
@@ -255,7 +243,7 @@ impl Pass<'_> {
             }
             let before = live.state.due();
             let result = live.state.command(&at.command, at.asked, now, &mut effects);
-            mark(live, key, &mut self.partition.dirty);
+            live.dirty = true;
             Some((result, before, live.state.due()))
         });
         if let Some((result, before, after)) = done.flatten() {
@@ -297,11 +285,4 @@ impl Pass<'_> {
 pub fn stratum_of(rules: &RuleSet, state: &KeyState) -> u8 {
     let unit = rules.unit_by_id(state.unit_id());
     unit.and_then(|unit| unit.rules.first()).map_or(0, |rule| rules.rule(*rule).stratum)
-}
-
-fn mark(live: &mut Live, key: StateKey, dirty: &mut Vec<StateKey>) {
-    if !live.dirty {
-        live.dirty = true;
-        dirty.push(key);
-    }
 }

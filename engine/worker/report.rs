@@ -6,9 +6,9 @@ use std::time::Duration;
 use sightline_core::rule::RuleSet;
 use sightline_schemas::EventTime;
 
+use crate::state::Census;
 use crate::telemetry::metrics::{Metrics, Outcome, RuleMetrics};
 use crate::worker::checkpoint::Written;
-use crate::worker::correlator::Census;
 use crate::worker::machine::Applied;
 
 /// Turns tallies into metrics.
@@ -78,11 +78,12 @@ impl Reporter {
 
     /// How much is remembered. Rules of a group share their keys.
     pub fn census(&self, rules: &RuleSet, census: &Census) {
-        self.metrics.state(census.keys, census.bytes);
+        self.metrics.state(census.counts.keys, census.bytes());
+        self.metrics.states_packed(census.packed, census.on_disk);
         for rule in &rules.rules {
-            let counts = census.units.get(&rules.units[rule.unit].id).copied().unwrap_or_default();
+            let counts = census.counts.units.get(&rules.units[rule.unit].id).copied().unwrap_or_default();
             if let Some(metrics) = self.rules.get(&rule.reference.id) {
-                metrics.window(counts.0, counts.1);
+                metrics.window(counts.keys, counts.hits as usize);
             }
         }
     }

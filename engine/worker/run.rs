@@ -2,6 +2,8 @@
 
 mod warm;
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -11,7 +13,8 @@ use sightline_schemas::subject::CONTROL_TICK;
 use tokio::time::Instant;
 
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
-use crate::state::CheckpointStore;
+use crate::state::table::StateTable;
+use crate::state::{CheckpointStore, Room, Scratch};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{NotReady, Readiness};
 use crate::worker::announce::{Announced, announce};
@@ -43,6 +46,10 @@ pub struct Settings {
     pub tick_every: Duration,
     /// Take a checkpoint this often.
     pub checkpoint_every: Duration,
+    /// How much memory states may take.
+    pub room: Room,
+    /// Where states lie for which that is too little; memory, where nothing is said.
+    pub scratch_dir: Option<PathBuf>,
 }
 
 /// What one turn of the loop came to.
@@ -97,8 +104,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         status: Status,
     ) -> Result<Self, WorkerError> {
         readiness.set(NotReady::Recovering);
+        let scratch = settings.scratch_dir.as_ref().map_or_else(Scratch::in_memory, Scratch::at);
+        let table = Arc::new(StateTable::new(settings.room, scratch));
+        let partitions = settings.partitions;
         let begun =
-            start::begin(&mut events, &mut incidents, &mut dead_letters, store, settings.partitions).await?;
+            start::begin(&mut events, &mut incidents, &mut dead_letters, store, table, partitions).await?;
         let mut reporter = Reporter::new(metrics);
         reporter.rules(begun.machine.rules());
         status.rules(&begun.machine);
@@ -216,6 +226,9 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         let machine = &mut self.machine;
         let applied = computing(|| machine.apply(batch));
         crash_point!(AfterDecode);
+        if let Some(why) = self.machine.table().fault() {
+            return Err(WorkerError::States(why));
+        }
         self.reporter.applied(&applied, batch.len(), began.elapsed());
         if !applied.rule_changes.is_empty() {
             self.note_rules(&applied.rule_changes);
@@ -328,6 +341,9 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         crash_point!(AfterOutputFlush);
         let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
         let census = computing(|| checkpoints.begin(machine));
+        if let Some(why) = self.machine.table().fault() {
+            return Err(WorkerError::States(why));
+        }
         self.reporter.census(self.machine.rules(), &census);
         Ok(())
     }

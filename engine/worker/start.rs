@@ -9,8 +9,8 @@ use sightline_schemas::subject::CONTROL_RULES;
 use crate::bus::{BusError, EventLog, LastOutput, OutputLog, OutputPlace};
 use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start, silent_until};
 use crate::state::table::StateTable;
-use crate::state::{CheckpointStore, Loaded, Meta, StoreError, decide};
-use crate::worker::checkpoint::{RULES_SINCE, STATE_FORMAT, decode, live};
+use crate::state::{CheckpointStore, ChunkLine, Loaded, Meta, Restore, StoreError, decide};
+use crate::worker::checkpoint::{RULES_SINCE, STATE_FORMAT};
 use crate::worker::coverage::Coverage;
 use crate::worker::emit::COVERAGE_GAP_SUBJECT;
 use crate::worker::intake;
@@ -29,6 +29,9 @@ pub enum WorkerError {
     /// The rules in force at the beginning cannot be used by this version.
     #[error("the rules in the log cannot be used by this version: {0}")]
     Rules(String),
+    /// States that were packed cannot be read any more. Nothing that depends on them was said; start again.
+    #[error("states that lie on the disk cannot be read ({0}): start again, from the last checkpoint")]
+    States(String),
 }
 
 /// Everything that a worker begins with.
@@ -62,13 +65,13 @@ pub async fn begin(
     incidents: &mut impl OutputLog,
     dead_letters: &mut impl OutputLog,
     mut store: Box<dyn CheckpointStore>,
+    table: Arc<StateTable>,
     partitions: usize,
 ) -> Result<Begun, WorkerError> {
     let log = events.info().await?;
     let last = incidents.open(&log.id).await?;
     let last_dead = dead_letters.open(&log.id).await?;
     let coverage = Coverage::new(&log.id, incidents.all_on(COVERAGE_GAP_SUBJECT).await?);
-    let table = Arc::new(StateTable::default());
     let (loaded, returned) = load(store, Arc::clone(&table)).await;
     store = returned;
     crash_point!(AfterLoad);
@@ -166,15 +169,30 @@ async fn first_rules(events: &mut impl EventLog, first_seq: u64) -> Result<Rules
     Ok(rules.filter(|rules| compile(rules).is_ok()).unwrap_or_else(no_rules))
 }
 
+/// Takes a checkpoint into a table, if its states are of the format that this program reads.
+struct Restoring {
+    table: Arc<StateTable>,
+    is_ours: bool,
+}
+
+impl Restore for Restoring {
+    fn begin(&mut self, meta: &Meta) -> Result<(), String> {
+        // One of another format is refused by who decides, for that reason and for no other.
+        self.is_ours = meta.format == STATE_FORMAT;
+        if self.is_ours { self.table.begin(meta) } else { Ok(()) }
+    }
+
+    fn chunk(&mut self, line: &ChunkLine, sealed: &[u8]) -> Result<(), String> {
+        if self.is_ours { self.table.adopt(line, sealed) } else { Ok(()) }
+    }
+}
+
 async fn load(
     mut store: Box<dyn CheckpointStore>,
     table: Arc<StateTable>,
 ) -> (Result<Loaded, StoreError>, Box<dyn CheckpointStore>) {
     let loading = on_disk(move || {
-        let loaded = store.load(&mut |key, bytes| {
-            table.restore(live(key), decode(bytes)?);
-            Ok(())
-        });
+        let loaded = store.load(&mut Restoring { table, is_ours: false });
         (loaded, store)
     });
     match loading.await {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
-use sightline::state::{Checkpoint, CheckpointStore, Durability, Loaded, Meta, SledStore};
+use sightline::state::{
+    Checkpoint, CheckpointStore, ChunkLine, Durability, Loaded, Meta, NewChunk, Restore, SledStore,
+};
 
 use crate::outputs::Outputs;
 use crate::process::{Life, Process};
@@ -176,18 +178,31 @@ fn only_the_note_is_left(dir: &Path) {
     }
 }
 
+/// The chunks of a checkpoint, as they are.
+#[derive(Default)]
+struct Chunks(Vec<ChunkLine>, Vec<NewChunk>);
+
+impl Restore for Chunks {
+    fn begin(&mut self, _: &Meta) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn chunk(&mut self, line: &ChunkLine, sealed: &[u8]) -> Result<(), String> {
+        self.0.push(line.clone());
+        self.1.push(NewChunk::from_sealed(line.number, sealed));
+        Ok(())
+    }
+}
+
 /// Writes the checkpoint anew with another head, whole and verified: only what it says of itself is odd.
 fn rewrite(dir: &Path, change: impl FnOnce(&mut Meta)) {
-    let mut changed = Vec::new();
+    let mut chunks = Chunks::default();
     let mut store = SledStore::at(dir, Durability::Kill);
-    let loaded = store.load(&mut |key, bytes| {
-        changed.push((key, Some(bytes.to_vec())));
-        Ok(())
-    });
+    let loaded = store.load(&mut chunks);
     let Ok(Loaded::Found(mut meta)) = loaded else { panic!("a whole checkpoint: {loaded:?}") };
     store.clear().expect("cleared");
     change(&mut meta);
-    store.commit(&Checkpoint { meta, changed }).expect("there is room");
+    store.commit(&Checkpoint { meta, chunks: chunks.0, new: chunks.1 }).expect("there is room");
 }
 
 /// What a power failure does to a server that does not sync always: the newest messages, acknowledged or not, are gone.

@@ -14,6 +14,7 @@ mod outputs;
 mod process;
 mod random;
 mod stage;
+mod surroundings;
 #[expect(dead_code, reason = "shared with other tests, each of which uses a part of it")]
 #[path = "../support"]
 mod support {

@@ -22,12 +22,19 @@ const CRATES: [(&str, &str); 3] =
     [("sightline_schemas", "schemas"), ("sightline_core", "core"), ("sightline_producers", "producers")];
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 14] = [
     (
         "async_nats",
-        &["engine/bus/jetstream/", "producers/publisher.rs", "producers/connect.rs", "producers/replay/"],
+        &[
+            "engine/bus/jetstream/",
+            "producers/lib.rs",
+            "producers/publisher.rs",
+            "producers/connect.rs",
+            "producers/replay/",
+            "producers/bridge/logs/subject.rs",
+        ],
     ),
-    ("sled", &["engine/state/sled_store.rs"]),
+    ("sled", &["engine/state/sled_store.rs", "producers/bridge/cursor.rs"]),
     ("dashmap", &["engine/state/table.rs"]),
     ("prometheus", &["engine/telemetry/metrics/"]),
     ("rmp_serde", &["schemas/", "engine/worker/checkpoint.rs", "engine/state/"]),
@@ -40,14 +47,20 @@ const HOMES: [(&str, &[&str]); 12] = [
             "engine/bus/jetstream/streams.rs",
             "producers/replay/",
             "producers/publish_error.rs",
+            "producers/bridge/arguments.rs",
         ],
     ),
-    ("axum", &["engine/api/"]),
+    ("axum", &["engine/api/", "producers/bridge/endpoint.rs", "producers/bridge/receive/"]),
+    ("reqwest", &["producers/bridge/poll/http.rs"]),
+    ("csv", &["producers/bridge/format/"]),
     ("tokio_rustls", &["engine/api/", "engine/cli/http.rs"]),
     ("nkeys", &["engine/cli/nats_keys.rs"]),
     ("comfy_table", &["engine/cli/"]),
     ("indicatif", &["producers/replay/", "engine/cli/"]),
-    ("serde_saphyr", &["engine/core/rule/tree.rs", "engine/config/yaml.rs"]),
+    (
+        "serde_saphyr",
+        &["engine/core/rule/tree.rs", "engine/config/yaml.rs", "producers/bridge/mapping/tree.rs"],
+    ),
 ];
 
 /// Packages that wait, read or write, or know a clock or chance, and whatever begins like them.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sightline::bus::memory::{MemoryLog, MemoryOutputs};
 use sightline::bus::{BusError, LogMessage};
-use sightline::state::MemoryPlace;
+use sightline::state::{MemoryPlace, Room};
 use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
 use sightline::worker::inspect::Status;
@@ -144,12 +144,16 @@ impl World {
 
     fn settings(&mut self) -> Settings {
         let random = &mut self.random;
+        let (partitions, batch_messages) = (*random.pick(&[1, 2, 3, 5]), *random.pick(&[1, 3, 20, 1_000]));
         Settings {
-            partitions: *random.pick(&[1, 2, 3, 5]),
-            batch_messages: *random.pick(&[1, 3, 20, 1_000]),
+            partitions,
+            batch_messages,
             batch_wait: Duration::from_millis(20),
             tick_every: Duration::from_millis(*random.pick(&[20, 200])),
             checkpoint_every: self.plan.checkpoint_every,
+            // Half of the workers pack every state after every batch, and keep none of them in memory.
+            room: if (partitions + batch_messages) % 2 == 0 { Room::none() } else { Room::unlimited() },
+            scratch_dir: None,
         }
     }
 

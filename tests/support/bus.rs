@@ -1,4 +1,4 @@
-//! A server with the three streams, and what tests do to it.
+//! A server with the streams, and what tests do to it.
 
 use async_nats::jetstream;
 use sightline::bus::jetstream::{
@@ -17,7 +17,7 @@ pub fn number(body: &[u8]) -> u64 {
     std::str::from_utf8(body).expect("text").parse().expect("a number")
 }
 
-/// A server with the three streams, a connection of ours and a plain client beside it.
+/// A server with the streams, a connection of ours and a plain client beside it.
 pub struct Bus {
     /// The server itself.
     pub server: NatsServer,

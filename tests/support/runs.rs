@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use sightline::bus::{LogMessage, Output};
 use sightline::state::table::StateTable;
+use sightline::state::{
+    Checkpoint, CheckpointStore, ChunkLine, Loaded, MemoryPlace, MemoryStore, Meta, Restore, Room, Scratch,
+};
 use sightline::worker::intake::SourceTally;
 use sightline::worker::machine::{Applied, Machine};
-use sightline_core::correlate::KeyState;
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 
@@ -52,7 +54,11 @@ impl Run {
 
 /// A machine that remembers nothing, under these rules.
 pub fn fresh(rules: &RulesMessage, partitions: usize) -> Machine {
-    let table = Arc::new(StateTable::default());
+    fresh_within(Room::unlimited(), rules, partitions)
+}
+
+fn fresh_within(room: Room, rules: &RulesMessage, partitions: usize) -> Machine {
+    let table = Arc::new(StateTable::new(room, Scratch::in_memory()));
     match Machine::new("test", rules.clone(), table, partitions, 0, EventTime::MIN) {
         Ok(machine) => machine,
         Err(why) => panic!("the rules cannot be used: {why}"),
@@ -61,7 +67,20 @@ pub fn fresh(rules: &RulesMessage, partitions: usize) -> Machine {
 
 /// Runs a log in batches.
 pub fn batches(rules: &RulesMessage, log: &[LogMessage], partitions: usize, batch: usize) -> Run {
-    let mut machine = fresh(rules, partitions);
+    batches_of(fresh(rules, partitions), log, batch)
+}
+
+/// Runs a log in batches, with no room for states: every one is packed after every batch, and lies outside.
+pub fn batches_without_room(
+    rules: &RulesMessage,
+    log: &[LogMessage],
+    partitions: usize,
+    batch: usize,
+) -> Run {
+    batches_of(fresh_within(Room::none(), rules, partitions), log, batch)
+}
+
+fn batches_of(mut machine: Machine, log: &[LogMessage], batch: usize) -> Run {
     let mut run = Run::default();
     for batch in log.chunks(batch) {
         run.take(machine.apply(batch));
@@ -70,30 +89,49 @@ pub fn batches(rules: &RulesMessage, log: &[LogMessage], partitions: usize, batc
     run
 }
 
-/// Runs a log with a restart after every `every` messages, each time with another number of partitions. Keys that
-/// are idle are swept before some of the restarts, which must make no difference either.
+/// Runs a log with a restart from a checkpoint after every `every` messages, each time with another number of partitions,
+/// and with much and with no room for states. Keys that are idle are swept before some of the restarts, which must make
+/// no difference either.
 pub fn restarts(rules: &RulesMessage, log: &[LogMessage], every: usize) -> Run {
     let mut machine = fresh(rules, 2);
+    let mut store = MemoryPlace::default().store();
+    store.load(&mut ()).expect("a place of our own");
     let mut run = Run::default();
     for (at, batch) in log.chunks(every).enumerate() {
         run.take(machine.apply(batch));
         if at % 2 == 1 {
             remembered(&mut machine);
         }
-        machine = restarted(&machine, [1, 2, 7][at % 3]);
+        let room = if at % 5 < 2 { Room::none() } else { Room::unlimited() };
+        machine = restarted(&mut machine, &mut store, [1, 2, 7][at % 3], room);
     }
     run.keys = remembered(&mut machine);
     run
 }
 
-/// The machine that a checkpoint of this one would start.
-fn restarted(machine: &Machine, partitions: usize) -> Machine {
-    let table = Arc::new(StateTable::default());
-    machine.table().for_each(|key, state| {
-        let bytes = rmp_serde::to_vec(state).expect("a state can be written down");
-        let state: KeyState = rmp_serde::from_slice(&bytes).expect("and read back");
-        table.restore(key, state);
-    });
+/// Takes a checkpoint into a table.
+struct Into(Arc<StateTable>);
+
+impl Restore for Into {
+    fn begin(&mut self, meta: &Meta) -> Result<(), String> {
+        self.0.begin(meta)
+    }
+
+    fn chunk(&mut self, line: &ChunkLine, sealed: &[u8]) -> Result<(), String> {
+        self.0.adopt(line, sealed)
+    }
+}
+
+/// The machine that a checkpoint of this one starts.
+fn restarted(machine: &mut Machine, store: &mut MemoryStore, partitions: usize, room: Room) -> Machine {
+    machine.settle();
+    let listing = machine.table().listing();
+    let meta = Meta { words: listing.words, next_chunk: listing.next_chunk, ..Meta::default() };
+    let checkpoint = Checkpoint { meta, chunks: listing.chunks, new: listing.new };
+    store.commit(&checkpoint).expect("there is room");
+    let table = Arc::new(StateTable::new(room, Scratch::in_memory()));
+    let loaded = store.load(&mut Into(Arc::clone(&table)));
+    assert!(matches!(loaded, Ok(Loaded::Found(_))), "{loaded:?}");
     let rules = machine.rules_message().clone();
     Machine::new("test", rules, table, partitions, machine.position(), machine.log_time())
         .expect("rules that were in force can be used")
@@ -103,5 +141,6 @@ fn restarted(machine: &Machine, partitions: usize) -> Machine {
 fn remembered(machine: &mut Machine) -> usize {
     let now = machine.log_time();
     machine.correlator().forget_idle(now);
+    assert_eq!(machine.table().fault(), None);
     machine.table().len()
 }

@@ -9,7 +9,7 @@ use sightline_schemas::subject::{HEADER_DETAIL, HEADER_REASON, HEADER_SUBJECT};
 use sightline_schemas::{Change, EventId, EventTime, IncidentMessage};
 
 use super::outcome::{broken_promises, latest, messages, remaining};
-use super::runs::{Run, batches, fresh, restarts};
+use super::runs::{Run, batches, batches_without_room, fresh, restarts};
 use super::scenario::{Expect, ExpectedIncident, Scenario, ScenarioFile, rules_message, time};
 use super::script::Script;
 
@@ -53,6 +53,11 @@ pub fn check(file: &ScenarioFile, scenario: &Scenario) -> Vec<String> {
             let run = batches(&rules, &log, partitions, batch);
             wrong.extend(different(&plain, &run, &format!("{partitions} partitions, batches of {batch}")));
         }
+    }
+    for (partitions, batch) in [(1, 1), (2, 3)] {
+        let run = batches_without_room(&rules, &log, partitions, batch);
+        let how = format!("{partitions} partitions, batches of {batch}, no room for states");
+        wrong.extend(different(&plain, &run, &how));
     }
     let every = log.len().div_ceil(RESTARTS_MAX);
     let run = restarts(&rules, &log, every);

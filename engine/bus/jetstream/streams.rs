@@ -1,4 +1,4 @@
-//! The three streams: made where they are missing, brought to the wanted shape where they are not.
+//! The four streams: made where they are missing, brought to the wanted shape where they are not.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct StreamSettings {
     pub incidents: String,
     /// Name of the stream of what could not be read.
     pub deadletter: String,
+    /// Name of the stream of raw evidence.
+    pub evidence: String,
     /// Servers that keep a copy of each stream.
     pub replicas: usize,
     /// How long events are kept. A state that is lost can be rebuilt from this far back.
@@ -38,6 +40,10 @@ pub struct StreamSettings {
     pub deadletter_max_age: Duration,
     /// How many dead letters are kept.
     pub deadletter_max_bytes: u64,
+    /// How long evidence is kept.
+    pub evidence_max_age: Duration,
+    /// How much evidence is kept.
+    pub evidence_max_bytes: u64,
 }
 
 impl Default for StreamSettings {
@@ -46,6 +52,7 @@ impl Default for StreamSettings {
             events: subject::EVENTS_STREAM.to_owned(),
             incidents: subject::INCIDENTS_STREAM.to_owned(),
             deadletter: subject::DEADLETTER_STREAM.to_owned(),
+            evidence: subject::EVIDENCE_STREAM.to_owned(),
             replicas: 1,
             events_max_age: 7 * DAY,
             events_max_bytes: 8 << 30,
@@ -53,6 +60,8 @@ impl Default for StreamSettings {
             incidents_max_bytes: 1 << 30,
             deadletter_max_age: 30 * DAY,
             deadletter_max_bytes: 1 << 30,
+            evidence_max_age: 365 * DAY,
+            evidence_max_bytes: 1 << 30,
         }
     }
 }
@@ -96,7 +105,7 @@ impl fmt::Display for StreamReport {
     }
 }
 
-/// Creates the three streams, or brings them to the shape of `settings`. What the settings do not speak of (placement,
+/// Creates the four streams, or brings them to the shape of `settings`. What the settings do not speak of (placement,
 /// compression, a description) is left as it is. Nothing is changed unless everything can be.
 ///
 /// # Errors
@@ -147,7 +156,7 @@ async fn apply(connection: &Connection, verb: &str, config: &Config) -> Result<(
     }
 }
 
-fn wanted(settings: &StreamSettings) -> Result<[Config; 3], BusError> {
+fn wanted(settings: &StreamSettings) -> Result<[Config; 4], BusError> {
     let stream = |name: &str, subjects: &[&str], discard, max_age, max_bytes: u64| {
         let max_bytes = i64::try_from(max_bytes).map_err(|_| {
             BusError::Stop(format!("stream {name}: {max_bytes} bytes are more than a server counts"))
@@ -199,6 +208,19 @@ fn wanted(settings: &StreamSettings) -> Result<[Config; 3], BusError> {
             settings.deadletter_max_age,
             settings.deadletter_max_bytes,
         )?,
+        // New, and nothing in it can be deleted by anybody before its time: evidence that gives way to newer evidence is
+        // none. A full stream refuses, and whoever posts hears so. The server never takes these two switches back.
+        Config {
+            deny_delete: true,
+            deny_purge: true,
+            ..stream(
+                &settings.evidence,
+                &subject::EVIDENCE_SUBJECTS,
+                DiscardPolicy::New,
+                settings.evidence_max_age,
+                settings.evidence_max_bytes,
+            )?
+        },
     ])
 }
 
@@ -246,6 +268,19 @@ impl Plan {
         changes.set("max_bytes", &mut config.max_bytes, wanted.max_bytes, i64::to_string);
         changes.set("replicas", &mut config.num_replicas, wanted.num_replicas, usize::to_string);
         changes.set("allow_direct", &mut config.allow_direct, wanted.allow_direct, bool::to_string);
+        // Only ever turned on.
+        changes.set(
+            "deny_delete",
+            &mut config.deny_delete,
+            wanted.deny_delete | found.config.deny_delete,
+            bool::to_string,
+        );
+        changes.set(
+            "deny_purge",
+            &mut config.deny_purge,
+            wanted.deny_purge | found.config.deny_purge,
+            bool::to_string,
+        );
         changes.set("duplicate_window", &mut config.duplicate_window, wanted.duplicate_window, |window| {
             humantime::format_duration(*window).to_string()
         });

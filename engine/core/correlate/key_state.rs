@@ -127,17 +127,32 @@ impl KeyState {
     /// Whether the key has been still for so long, in log time, that it counts as forgotten.
     pub fn is_forgotten(&self, rules: &RuleSet, log_time: EventTime) -> bool {
         // What is held back is said first: it comes due by the same time that makes forget.
-        if self.due().is_some() {
+        if self.due().is_some() || self.touched == EventTime::MIN {
             return false;
         }
+        log_time.since(self.touched) > Self::kept_micros(rules, &self.unit, self.has_active())
+    }
+
+    /// The last log time at which the key is remembered, if nothing touches it again.
+    pub fn forget_at(&self, rules: &RuleSet) -> EventTime {
+        match self.due() {
+            Some(_) => EventTime::MAX,
+            None => self.touched.plus(Self::kept_micros(rules, &self.unit, self.has_active())),
+        }
+    }
+
+    fn has_active(&self) -> bool {
+        self.incidents.iter().any(|incident| incident.status.is_active())
+    }
+
+    /// How long, in microseconds of log time, a quiet key of a unit is remembered.
+    pub fn kept_micros(rules: &RuleSet, unit: &str, has_active_incident: bool) -> i64 {
         let settings = &rules.settings;
-        let active = self.incidents.iter().any(|incident| incident.status.is_active());
-        let kept = match (active, rules.unit_by_id(&self.unit)) {
+        match (has_active_incident, rules.unit_by_id(unit)) {
             (true, _) => settings.incident_idle_micros,
             (false, Some(unit)) => settings.idle_micros.saturating_add(unit.memory),
             (false, None) => settings.idle_micros,
-        };
-        self.touched != EventTime::MIN && log_time.since(self.touched) > kept
+        }
     }
 
     /// Makes the state one of the rules in force: forgets what is forgotten, and starts afresh where the rules changed.
@@ -195,8 +210,10 @@ impl KeyState {
             true => HashSet::new(),
             false => found.iter().flat_map(|found| found.used.iter().copied()).collect(),
         };
+        let mut said: SmallVec<[Stamp; 1]> = SmallVec::new();
         for found in found {
             matches += u32::from(found.is_new);
+            said.extend(found.is_new.then_some(found.moment));
             if found.is_new && !rule.feeds.is_empty() {
                 // A late hit can complete a window that ends with a suspect one; what is no suspect moved the clock.
                 let suspect = hit.suspect || found.moment.at > self.newest.max(hit.at);
@@ -204,6 +221,11 @@ impl KeyState {
             }
             let opened = self.attach(unit, rule, found, &mut pending, now, effects);
             suppressed += u32::from(!opened);
+        }
+        let tracks = &mut self.members[usize::from(rule.member)].tracks;
+        for moment in said {
+            // What a moment shows is in its incident now, and no later event asks for it: a flood leaves stamps only.
+            tracks.iter_mut().for_each(|track| track.forget_brief(moment));
         }
         Verdict::Taken { matches, suppressed: suppressed.min(matches) }
     }

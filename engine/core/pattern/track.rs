@@ -134,6 +134,17 @@ impl Track {
         !std::mem::replace(&mut self.hits[index].used, true)
     }
 
+    /// Lets go of what a hit would show, where it is here and evidence: that is said, and kept by the incident.
+    pub fn forget_brief(&mut self, stamp: Stamp) {
+        let index = match self.hits.back() {
+            Some(last) if last.stamp == stamp => Some(self.hits.len() - 1),
+            _ => self.find(stamp),
+        };
+        if let Some(hit) = index.map(|index| &mut self.hits[index]).filter(|hit| hit.used) {
+            hit.brief = Brief::spent();
+        }
+    }
+
     /// Marks the hits from `first` to `last`, both inclusive, as evidence. Gives the indexes of those that were not yet,
     /// in time that depends on how many these are, not on how many lie there.
     pub fn mark_between(&mut self, first: Stamp, last: Stamp) -> Vec<usize> {

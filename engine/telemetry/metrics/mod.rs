@@ -152,6 +152,12 @@ impl Metrics {
         self.0.state.bytes.set(whole(bytes));
     }
 
+    /// Of these keys, `packed` are packed, of which `on_disk` lie on the disk alone.
+    pub fn states_packed(&self, packed: usize, on_disk: usize) {
+        self.0.state.packed_keys.set(whole(packed));
+        self.0.state.disk_keys.set(whole(on_disk));
+    }
+
     /// A rule change was met in the log.
     pub fn rule_change(&self, outcome: Outcome) {
         self.0.events.rule_changes.with_label_values(&[outcome.as_str()]).inc();

@@ -60,6 +60,8 @@ impl Outputs {
 pub(super) struct State {
     pub keys: IntGauge,
     pub bytes: IntGauge,
+    pub packed_keys: IntGauge,
+    pub disk_keys: IntGauge,
     pub checkpoint_seconds: Histogram,
     pub checkpoint_bytes: IntGauge,
     pub checkpoint_keys: IntGauge,
@@ -72,6 +74,12 @@ impl State {
         State {
             keys: declare.gauge("keys", "Keys that state is kept for, over all rules."),
             bytes: declare.gauge("state_bytes", "Estimated memory of the state, in bytes."),
+            packed_keys: declare
+                .gauge("state_packed_keys", "Keys whose state is packed, for nothing touches it."),
+            disk_keys: declare.gauge(
+                "state_disk_keys",
+                "Keys whose packed state lies on disk alone, for want of memory (worker.memory_budget).",
+            ),
             checkpoint_seconds: declare.histogram(
                 "checkpoint_seconds",
                 "Time that a checkpoint took.",

@@ -14,6 +14,7 @@ fn filled() -> Metrics {
     metrics.input(7, EventTime::from_micros(1_500_000), 3);
     metrics.checkpoint_taken(Duration::from_millis(20), 4096, 5);
     metrics.coverage_gap(12);
+    metrics.states_packed(40, 30);
     metrics
 }
 
@@ -50,7 +51,7 @@ fn names_follow_the_conventions() {
     }
     let own = families.iter().filter(|(name, _, _)| name.starts_with("sightline_")).count();
     // Every field of Series, its two parts, and the build: a metric that is declared and not rendered shows here.
-    assert_eq!(own, 20 + 5 + 7 + 1, "{text}");
+    assert_eq!(own, 22 + 5 + 7 + 1, "{text}");
 }
 
 #[test]
@@ -68,6 +69,8 @@ fn values_arrive_where_they_belong() {
         "sightline_checkpoints_total{result=\"ok\"} 1",
         "sightline_checkpoints_total{result=\"failed\"} 0",
         "sightline_checkpoint_bytes 4096",
+        "sightline_state_packed_keys 40",
+        "sightline_state_disk_keys 30",
         "sightline_missing_messages_total 12",
         "sightline_rules_loaded 1",
     ] {

@@ -26,7 +26,8 @@ pub struct Stored {
 pub struct Server {
     child: Child,
     port: u16,
-    store: tempfile::TempDir,
+    /// Where it stores.
+    pub store: tempfile::TempDir,
 }
 
 impl Server {

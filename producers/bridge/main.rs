@@ -1,0 +1,183 @@
+//! `sightline-bridge`: every source onto the bus.
+//!
+//! A source gives [`record::Input`]s: [`poll`] asks services, [`receive`] is asked, [`logs`] reads files and subjects. A
+//! [`record::Press`] makes events of them, by a [`mapping`], after [`format`] has taken the records out of their bytes and
+//! [`personal`] identifiers are hidden. The [`outbox`] brings events, [`evidence`] and [`rejects`] onto the bus and gives
+//! each its end in the [`ledger`]. Behind the acknowledgements, and only there, the [`cursor`] moves.
+//!
+//! Words go to standard error, data (`--dry-run`, `mapping show`) to standard output.
+
+mod arguments;
+mod bridge;
+mod cursor;
+mod endpoint;
+mod evidence;
+mod format;
+mod ledger;
+mod logs;
+mod mapping;
+mod outbox;
+mod personal;
+mod poll;
+mod receive;
+mod record;
+mod rejects;
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Arguments, Command, Common, MappingAction};
+use crate::bridge::Bridge;
+
+/// Something that was read is not where it belongs.
+const EXIT_INCOMPLETE: u8 = 1;
+/// The options are wrong, or there is no server.
+const EXIT_USAGE: u8 = 3;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors and go to standard output.
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=error,sled=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return usage(&error.into()),
+    };
+    let code = runtime.block_on(run(&arguments.command));
+    // A thread that waits for standard input would hold the end up.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(command: &Command) -> ExitCode {
+    if let Command::Mapping(command) = command {
+        return mappings(&command.what);
+    }
+    let Some(common) = common(command) else { return ExitCode::SUCCESS };
+    let mut bridge = match Bridge::open(common).await {
+        Ok(bridge) => bridge,
+        Err(error) => return usage(&error),
+    };
+    let ended = source(&mut bridge, command, common).await;
+    for line in bridge.ledger.summary() {
+        eprintln!("{line}");
+    }
+    match ended {
+        Err(Ended::Usage(error)) => usage(&error),
+        Err(Ended::Incomplete(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(EXIT_INCOMPLETE)
+        }
+        Ok(()) if bridge.ledger.adds_up() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(EXIT_INCOMPLETE),
+    }
+}
+
+/// Why a source ended before it was done.
+pub enum Ended {
+    /// The options are wrong.
+    Usage(anyhow::Error),
+    /// The world is.
+    Incomplete(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Ended::Incomplete(error)
+    }
+}
+
+async fn source(bridge: &mut Bridge, command: &Command, common: &Common) -> Result<(), Ended> {
+    match command {
+        Command::Iris(poll) => poll::run(bridge, poll, poll::Service::iris).await,
+        Command::Sentry(poll) => poll::run(bridge, poll, poll::Service::sentry).await,
+        Command::Phishkit(poll) => poll::run(bridge, poll, poll::Service::phishkit).await,
+        Command::Packetwatch(poll) => poll::run(bridge, poll, poll::Service::packetwatch).await,
+        Command::Sentracore(receive) => receive::run(bridge, receive, receive::sentracore::routes).await,
+        Command::Openctem(receive) => receive::run(bridge, receive, receive::openctem::routes).await,
+        Command::Streamtrace(receive) => receive::run(bridge, receive, receive::streamtrace::routes).await,
+        Command::Shieldai(receive) => receive::run(bridge, receive, receive::shieldai::routes).await,
+        Command::Syslog(syslog) => receive::syslog::run(bridge, syslog).await,
+        Command::Logs(arguments) => logs::run(bridge, arguments, &common.connect).await,
+        Command::Mapping(_) => Ok(()),
+    }
+}
+
+fn common(command: &Command) -> Option<&Common> {
+    Some(match command {
+        Command::Iris(poll)
+        | Command::Sentry(poll)
+        | Command::Phishkit(poll)
+        | Command::Packetwatch(poll) => &poll.common,
+        Command::Sentracore(receive)
+        | Command::Openctem(receive)
+        | Command::Streamtrace(receive)
+        | Command::Shieldai(receive) => &receive.common,
+        Command::Syslog(syslog) => &syslog.common,
+        Command::Logs(logs) => &logs.common,
+        Command::Mapping(_) => return None,
+    })
+}
+
+fn usage(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(EXIT_USAGE)
+}
+
+fn mappings(action: &MappingAction) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match action {
+        MappingAction::List => {
+            let shelf = match mapping::Shelf::open(None) {
+                Ok(shelf) => shelf,
+                Err(error) => return usage(&error.into()),
+            };
+            for mapping in shelf.all() {
+                // A closed pipe (`| head`) is no failure.
+                let _ = writeln!(out, "{:<14} {}", mapping.name, mapping.about);
+            }
+            ExitCode::SUCCESS
+        }
+        MappingAction::Show { name } => {
+            match mapping::shelf::SHIPPED.iter().find(|(shipped, _)| shipped == name) {
+                Some((_, text)) => {
+                    let _ = out.write_all(text.as_bytes());
+                    ExitCode::SUCCESS
+                }
+                None => usage(&anyhow::anyhow!(
+                    "there is no mapping {name:?}; `sightline-bridge mapping list` names all"
+                )),
+            }
+        }
+        MappingAction::Check { files } => {
+            let mut wrong = false;
+            for path in files {
+                match mapping::shelf::read_file(path) {
+                    Ok(Ok(mapping)) => drop(writeln!(out, "{}: {}", path.display(), mapping.about)),
+                    Ok(Err(problems)) => {
+                        wrong = true;
+                        problems.iter().for_each(|problem| eprintln!("{problem}"));
+                    }
+                    Err(error) => return usage(&anyhow::anyhow!("cannot read {}: {error}", path.display())),
+                }
+            }
+            if wrong { ExitCode::from(EXIT_INCOMPLETE) } else { ExitCode::SUCCESS }
+        }
+    }
+}

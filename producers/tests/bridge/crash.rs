@@ -1,0 +1,109 @@
+//! Killed at any moment: what was read is in the log, all of it, and once.
+//!
+//! `SIGHTLINE_BRIDGE_KILLS=200` kills more often.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::service::Service;
+use crate::stage::{Running, command, events, server_with_streams, wait_for_events};
+
+fn kills() -> u32 {
+    std::env::var("SIGHTLINE_BRIDGE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
+}
+
+/// A moment by chance, which is said where it matters: what fails, fails with other moments, too.
+fn moment(millis_max: u64) -> Duration {
+    Duration::from_millis(RandomState::new().hash_one(0) % millis_max)
+}
+
+/// Each number once, as many messages as numbers.
+#[track_caller]
+fn all_once(events: &[Value], of: &str, count: u64) {
+    let mut seen: BTreeMap<u64, u32> = BTreeMap::new();
+    for event in events {
+        *seen.entry(event.pointer(of).and_then(Value::as_u64).expect("a number")).or_default() += 1;
+    }
+    let lost: Vec<u64> = (0..count).filter(|number| !seen.contains_key(number)).collect();
+    let doubled: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(lost.is_empty() && doubled.is_empty(), "lost {lost:?}, doubled {doubled:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_followed_file_survives_being_killed_at_any_moment() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    let lines_a_life: u64 = 1_500;
+    let mut written: u64 = 0;
+    let path = log.to_str().expect("plain path").to_owned();
+    let arguments = ["--look-every", "5ms", "native", &path];
+    for life in 0..kills() {
+        let mut running = Running::start(&mut command(&server.url(), &state, "logs", &arguments));
+        if life == 0 {
+            // What was put aside before a bridge ever looked is none of its business.
+            std::fs::write(&log, "").expect("written");
+            crate::stage::wait("a bridge that knows the file", || {
+                let known = state.join("cursors").exists() && running.said().contains("following");
+                known.then_some(()).ok_or_else(|| running.said())
+            });
+        }
+        for part in 0..3 {
+            let mut file = OpenOptions::new().create(true).append(true).open(&log).expect("opened");
+            for _ in 0..lines_a_life / 3 {
+                writeln!(file, "{{\"source\":\"app\",\"kind\":\"line\",\"number\":{written}}}")
+                    .expect("written");
+                written += 1;
+            }
+            // Rotated in the middle of every other life.
+            if part == 1 && life % 2 == 1 {
+                std::fs::rename(&log, aside(&log, life)).expect("renamed");
+            }
+            std::thread::sleep(moment(120));
+        }
+        running.kill();
+    }
+    let running = Running::start(&mut command(&server.url(), &state, "logs", &arguments));
+    let log = wait_for_events(&server, usize::try_from(written).expect("few")).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    all_once(&log, "/number", written);
+    all_once(&events(&server).await, "/number", written);
+}
+
+fn aside(log: &std::path::Path, life: u32) -> PathBuf {
+    PathBuf::from(format!("{}.{life}", log.display()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poller_survives_being_killed_at_any_moment() {
+    let (server, service) = (server_with_streams().await, Service::start());
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let mut count: u64 = 0;
+    let from = service.url();
+    let arguments = ["--from", &from, "--every", "10ms"];
+    for _ in 0..kills() {
+        count += 700;
+        // As sentry has them: by score, so that new ones come anywhere, and with other ids every time.
+        let finding = |number: u64| {
+            json!({"id": format!("{}_{number}", moment(u64::MAX).as_millis()), "rule_id": "r", "ioc_id": format!("i{number}"), "number": number,
+                   "rule_name": "R", "rule_severity": "high", "ioc_value": format!("v{number}"),
+                   "created_at": "2026-05-08T12:00:00.000Z"})
+        };
+        service.list("/findings", "findings", (0..count).rev().map(finding).collect(), Some(500));
+        let mut running = Running::start(&mut command(&server.url(), state.path(), "sentry", &arguments));
+        std::thread::sleep(moment(900));
+        running.kill();
+    }
+    let running = Running::start(&mut command(&server.url(), state.path(), "sentry", &arguments));
+    wait_for_events(&server, usize::try_from(count).expect("few")).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    all_once(&events(&server).await, "/fields/number", count);
+}

@@ -1,0 +1,193 @@
+//! Files that are followed: through rotation, truncation and restarts; and a subject that a stream keeps.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::stage::{
+    Running, command, count, events, once, piped, server_with_streams, stored, wait_for_events, words,
+};
+
+fn append(path: &Path, numbers: std::ops::Range<u32>) {
+    let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opened");
+    for number in numbers {
+        writeln!(file, "{{\"source\":\"app\",\"kind\":\"line\",\"n\":{number}}}").expect("written");
+    }
+}
+
+fn numbers(events: &[Value]) -> Vec<u64> {
+    let mut numbers: Vec<u64> = events.iter().map(|event| event["n"].as_u64().expect("a number")).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn arguments(path: &Path) -> [&str; 4] {
+    ["--look-every", "20ms", "native", path.to_str().expect("plain path")]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_followed_through_rotation_truncation_and_a_line_without_its_end() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    append(&log, 0..100);
+    let running = Running::start(&mut command(&server.url(), &state, "logs", &arguments(&log)));
+    wait_for_events(&server, 100).await;
+
+    // Put aside; the writer still has the old file, then begins the new one.
+    std::fs::rename(&log, place.path().join("app.log.1")).expect("renamed");
+    append(&place.path().join("app.log.1"), 100..110);
+    wait_for_events(&server, 110).await;
+    append(&log, 110..120);
+    wait_for_events(&server, 120).await;
+
+    // Cut, and written anew.
+    File::create(&log).expect("cut");
+    running.wait_for("file_cut");
+    append(&log, 120..130);
+    wait_for_events(&server, 130).await;
+
+    // A line comes in two parts.
+    let mut file = OpenOptions::new().append(true).open(&log).expect("opened");
+    file.write_all(b"{\"source\":\"app\",\"kind\":\"line\",").expect("written");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert_eq!(count(&server, "EVENTS").await, 130);
+    file.write_all(b"\"n\":130}\n").expect("written");
+    wait_for_events(&server, 131).await;
+
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("native: read 131, sent 131, duplicate 0, rejected 0"), "{said}");
+    assert_eq!(numbers(&events(&server).await), (0..131).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_rotated_twice_while_nobody_looked_is_read_in_order_and_once() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    append(&log, 0..10);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("native: read 10, sent 10"), "{}", words(&output));
+
+    append(&log, 10..20);
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+    pause();
+    std::fs::rename(&log, place.path().join("app.log.2")).expect("renamed");
+    append(&log, 20..30);
+    pause();
+    std::fs::rename(&log, place.path().join("app.log.1")).expect("renamed");
+    append(&log, 30..40);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("native: read 30, sent 30, duplicate 0"), "{}", words(&output));
+    assert_eq!(numbers(&events(&server).await), (0..40).collect::<Vec<_>>());
+
+    // The file is gone, and what was not read of it: that is said, and the next is read.
+    append(&log, 40..50);
+    // Held open, so that the disk gives its number to no other.
+    let _held = File::open(&log).expect("opened");
+    std::fs::remove_file(&log).expect("removed");
+    append(&log, 50..60);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("native: read 10, sent 10"), "{}", words(&output));
+    assert!(words(&output).contains("gaps 1"), "{}", words(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_lines_that_say_the_same_are_two_events_and_rubbish_is_kept() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    let line = "{\"source\":\"app\",\"kind\":\"line\",\"n\":7}\n";
+    let long = format!("{{\"source\":\"app\",\"n\":\"{}\"}}\n", "x".repeat(1 << 20));
+    std::fs::write(&log, format!("{line}{line}not json\n\n{long}{line}")).expect("written");
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    assert!(words(&output).contains("native: read 5, sent 3, duplicate 0, rejected 2"), "{}", words(&output));
+    let letters = stored(&server, "DEADLETTER").await;
+    assert_eq!((letters.len(), letters[0].payload.as_slice()), (1, &b"not json"[..]));
+    // What is larger than the server takes is kept in the file.
+    let kept = std::fs::read_to_string(state.join("rejects.ndjson")).expect("kept");
+    assert!(kept.len() > 1 << 20 && kept.contains("\"reason\":\"too_large\""), "{} bytes", kept.len());
+
+    // The same from a pipe, twice from its beginning: the same events, once.
+    let piped = || {
+        piped(
+            &mut command(&server.url(), &place.path().join("other"), "logs", &["native", "-"]),
+            format!("{line}{line}").as_bytes(),
+        )
+    };
+    let first = piped();
+    assert!(words(&first).contains("native: read 2, sent 2, duplicate 0"), "{}", words(&first));
+    let second = piped();
+    assert!(words(&second).contains("native: read 2, sent 0, duplicate 2"), "{}", words(&second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_bus_is_away_nothing_is_lost_and_rejected_lines_are_kept_in_a_file() {
+    let mut server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    append(&log, 0..10);
+    let mut arguments = arguments(&log).to_vec();
+    arguments.extend(["--patience", "300ms"]);
+    let running = Running::start(&mut command(&server.url(), &state, "logs", &arguments));
+    wait_for_events(&server, 10).await;
+    server.kill();
+    append(&log, 10..20);
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&log)
+        .expect("opened")
+        .write_all(b"rubbish\n")
+        .expect("written");
+    append(&log, 20..30);
+    running.wait_for("bus_away");
+    running.wait_for("rejected record kept in a file");
+    server.restart();
+    wait_for_events(&server, 30).await;
+    running.wait_for("bus_back");
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("rejected 1"), "{said}");
+    let kept = std::fs::read_to_string(state.join("rejects.ndjson")).expect("kept");
+    assert!(kept.contains("\"text\":\"rubbish\"") && kept.contains("\"reason\":\"undecodable\""), "{kept}");
+    assert_eq!(numbers(&events(&server).await), (0..30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_read_once_and_our_own_streams_are_not() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let state = place.path().join("state");
+    let context = server.jetstream().await;
+    let config = async_nats::jetstream::stream::Config {
+        name: "RAW".to_owned(),
+        subjects: vec!["raw.>".to_owned()],
+        ..Default::default()
+    };
+    context.create_stream(config).await.expect("stream created");
+    for number in 0..700 {
+        let body = format!("{{\"source\":\"app\",\"kind\":\"line\",\"n\":{}}}", number % 350);
+        context.publish("raw.app", body.into()).await.expect("sent").await.expect("stored");
+    }
+    let run = || once(&server, &state, "logs", &["native", "--subject", "raw.app"]);
+    let output = run();
+    assert!(
+        words(&output).contains("native: read 700, sent 700, duplicate 0, rejected 0"),
+        "{}",
+        words(&output)
+    );
+    let output = run();
+    assert!(!words(&output).contains("sent 7"), "{}", words(&output));
+    assert_eq!(count(&server, "EVENTS").await, 700);
+    let output = once(&server, &state, "logs", &["native", "--subject", "events.default.app"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(words(&output).contains("it would feed itself"), "{}", words(&output));
+    let distinct: BTreeSet<String> =
+        events(&server).await.iter().map(|event| event["source_event_id"].to_string()).collect();
+    assert_eq!(distinct.len(), 700);
+}

@@ -1,0 +1,14 @@
+//! The bridges, as programs, against a real nats-server and services that misbehave.
+//!
+//! [`stage`] runs a bridge, [`service`] answers as the recorded services do, or worse.
+
+mod crash;
+mod files;
+mod mappings;
+mod polled;
+mod posted;
+#[path = "../server/mod.rs"]
+mod server;
+mod service;
+mod stage;
+mod story;
