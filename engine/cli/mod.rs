@@ -8,15 +8,19 @@
 pub mod backtest;
 pub mod check;
 pub mod config;
+pub mod convert;
 pub mod demo;
 pub mod exit;
 pub mod explain;
+pub mod fmt;
 pub mod incident;
 pub mod man;
 pub mod nats_keys;
+pub mod new;
 pub mod rules;
 pub mod rules_log;
 pub mod run;
+pub mod schema;
 pub mod settings;
 pub mod state;
 pub mod stream;
@@ -60,6 +64,14 @@ enum Command {
     Check(check::Args),
     /// Run the tests that stand in rules and beside them
     Test(test::Args),
+    /// Print a rule to begin with, and its tests
+    New(new::Args),
+    /// Lay out rule files, with the same meaning
+    Fmt(fmt::Args),
+    /// Print the JSON Schema of rule files, for editors
+    Schema,
+    /// Print a rule of others (EQL, Panther) in our words, and say what could not be carried over
+    Convert(convert::Args),
     /// Run event files through rules with the same engine, and no server
     Backtest(backtest::Args),
     /// Say why an incident is there, or why a rule did not fire
@@ -109,6 +121,10 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
         Command::Run => block_on(run::run(global)),
         Command::Check(args) => block_on(check::run(global, &args)),
         Command::Test(args) => block_on(test::run(global, &args)),
+        Command::New(args) => new::run(&args),
+        Command::Fmt(args) => fmt::run(global, &args),
+        Command::Schema => schema::run(),
+        Command::Convert(args) => convert::run(global, &args),
         Command::Backtest(args) => block_on(backtest::command(global, &args)),
         Command::Explain(args) => block_on(explain::run(global, &args)),
         Command::Tail(args) => block_on(tail::run(global, &args)),

@@ -59,7 +59,7 @@ pub(crate) enum DraftInput {
     Completions(At<String>),
 }
 
-const RULE_KEYS: [&str; 15] = [
+pub(crate) const RULE_KEYS: [&str; 15] = [
     "id",
     "title",
     "description",

@@ -7,7 +7,7 @@ use crate::rule::draft_match::condition;
 use crate::rule::draft_need::{NEED_KEYS, need};
 use crate::rule::tree::{Kind, Node};
 
-const STEP_KEYS: [&str; 6] = ["name", "match", "rule", "by", "max_gap", "show"];
+pub(crate) const STEP_KEYS: [&str; 6] = ["name", "match", "rule", "by", "max_gap", "show"];
 
 /// Understands one step.
 pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep> {
