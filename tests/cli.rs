@@ -268,7 +268,7 @@ fn streams_are_set_up_and_a_command_is_stored() {
     let url = server.url();
     let on_server = |more: &[&str]| run(&[&["--nats-url", &url, "--color", "never"], more].concat());
     let (code, out, err) = on_server(&["stream", "setup"]);
-    assert!(code == 0 && out.matches("created").count() == 3, "{out}\n{err}");
+    assert!(code == 0 && out.matches("created").count() == 4, "{out}\n{err}");
     let (_, again, _) = on_server(&["stream", "setup"]);
     assert_eq!(again.matches("unchanged").count(), 3, "{again}");
 

@@ -50,6 +50,8 @@ pub struct RuleTally {
     pub matches: u64,
     /// Times that opened no incident.
     pub suppressed: u64,
+    /// Times that nobody could know whether a step followed.
+    pub unknown: u64,
     /// Messages by what they say.
     pub changes: HashMap<Change, u64>,
 }
@@ -298,6 +300,7 @@ impl Machine {
                     tally.matches += 1;
                     tally.suppressed += u64::from(!opened);
                 }
+                Counted::Unknown => tally.unknown += 1,
             }
         }
         // One event is a duplicate once, however many rules know it.

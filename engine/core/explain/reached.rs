@@ -57,6 +57,7 @@ pub(super) fn meets(need: &Need, hits: &[&Satisfied]) -> bool {
         Need::Events(range) | Need::Values(range) => range.holds(f64::from(has(need, hits))),
         Need::Measure(measure, range) => reading(*measure, hits).is_some_and(|number| range.holds(number)),
         Need::New(_) => false,
+        Need::Nothing => true,
     }
 }
 

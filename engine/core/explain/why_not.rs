@@ -147,6 +147,11 @@ pub enum Reason {
         /// That rule.
         rule: String,
     },
+    /// It happened, and the step must not happen there.
+    Forbidden {
+        /// What.
+        piece: Piece,
+    },
     /// What the step measures is not what it takes.
     Measured {
         /// What it comes to.
@@ -166,6 +171,10 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
     let mut steps = Vec::new();
     let mut missing = Vec::new();
     for (at, step) in rule.steps.iter().enumerate() {
+        if !is_wanted(rule, at) {
+            missing.extend(forbidden(rule, at, &hits, &reached));
+            continue;
+        }
         let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
         let (needed, has) = (step.need.threshold(), reached::has(&step.need, &mine));
         let pieces = mine.iter().take(LISTED_MAX).map(|hit| piece(hit)).collect();
@@ -187,6 +196,24 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
         steps,
         missing,
     }
+}
+
+/// Whether a step must happen: some must not, and some only end a sequence.
+fn is_wanted(rule: &Rule, at: usize) -> bool {
+    match &rule.pattern {
+        Pattern::Sequence { places, .. } => places.iter().any(|place| usize::from(place.step) == at),
+        Pattern::AllOf { .. } => true,
+    }
+}
+
+/// What happened, and must not have.
+fn forbidden(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached) -> Option<Missing> {
+    let (from, to) = reached.span?;
+    let near = |hit: &&&Satisfied| hit.at >= from.minus(rule.window) && hit.at <= to.plus(rule.window);
+    let hit = hits[at].iter().find(near)?;
+    let (needed, has) = (0, u32::try_from(hits[at].len()).unwrap_or(u32::MAX));
+    let reasons = vec![Reason::Forbidden { piece: piece(hit) }];
+    Some(Missing { step: rule.steps[at].name.clone(), needed, has, reasons })
 }
 
 fn piece(hit: &Satisfied) -> Piece {
@@ -214,7 +241,7 @@ fn reasons(
             reasons.extend(reached::reading(*measure, &mine).map(|comes_to| Reason::Measured { comes_to }));
         }
         Need::New(_) if !mine.is_empty() => reasons.push(Reason::NotNew),
-        Need::New(_) | Need::Events(_) | Need::Values(_) => {}
+        Need::New(_) | Need::Events(_) | Need::Values(_) | Need::Nothing => {}
     }
     reasons.extend(misplaced(rule, at, hits, reached));
     if let Some((hit, by)) = log.late.iter().min_by_key(|(_, by)| *by) {
@@ -304,7 +331,7 @@ impl WhyNot {
     pub fn said(&self, time: &dyn Fn(EventTime) -> String) -> Vec<String> {
         let mut lines = Vec::new();
         let all = self.steps.len();
-        let done = all - self.missing.len();
+        let done = all - self.missing.iter().filter(|missing| missing.needed > 0).count();
         match self.span {
             None => {
                 lines.push(format!("no step was satisfied for this key ({} events looked at)", self.events))
@@ -329,7 +356,10 @@ impl WhyNot {
             ));
         }
         for missing in &self.missing {
-            lines.push(format!("missing {}: {} of {}", missing.step, missing.has, missing.needed));
+            lines.push(match missing.needed {
+                0 => format!("in the way {}: {}", missing.step, missing.has),
+                needed => format!("missing {}: {} of {needed}", missing.step, missing.has),
+            });
             lines.extend(missing.reasons.iter().map(|reason| format!("  {}", reason.said(time))));
         }
         lines
@@ -373,6 +403,7 @@ impl Reason {
             Reason::NotComplete { rule } => {
                 format!("rule `{rule}` was not complete for this key: ask why with --rule {rule}")
             }
+            Reason::Forbidden { piece } => format!("it happened, and may not: {}", piece.said(time)),
             Reason::Measured { comes_to } => format!("it comes to {comes_to}"),
             Reason::NotNew => "no value was new to the key, or the key is still learning".to_owned(),
             Reason::Nothing => "no event of this key came near".to_owned(),

@@ -91,6 +91,7 @@ pub const RULE: &[Key] = &[
     key("on_rematch", Shape::Words(&["new"]), "A match after an incident ended opens a new one."),
     key("tags", Shape::Texts, "Labels, copied to incidents."),
     key("steps", Shape::Blocks(STEP), "What must happen."),
+    key("until", Shape::Anything, "In a sequence: `{match: …}` of what ends one that has begun."),
     key("tests", Shape::Blocks(CASE), "What must come of some events: `sightline test` runs them."),
 ];
 
@@ -115,7 +116,20 @@ pub const STEP: &[Key] = &[
         Shape::Anything,
         "`{field: process, learn: 14d, forget: 32d}`: a value that this key did not have.",
     ),
+    key("min_gap", Shape::Duration, "In a sequence: shortest time since the step before."),
     key("max_gap", Shape::Duration, "In a sequence: longest time since the step before."),
+    key("absent", Shape::Flag, "In a sequence, `true`: it must not happen there."),
+    key(
+        "within",
+        Shape::Duration,
+        "Before the first or after the last step: for how long it must not happen.",
+    ),
+    key(
+        "if_silent",
+        Shape::Words(&["say", "drop", "ignore"]),
+        "What to do where its source reported nothing meanwhile.",
+    ),
+    key("alive", Shape::Conditions, "Events that show that its source is alive."),
     key("show", Shape::Texts, "Fields that evidence shows, beside those that the rule reads."),
 ];
 
