@@ -43,6 +43,8 @@ struct ListArgs {
     /// The worker's API, such as http://127.0.0.1:9464; `api.listen` of the settings if not given
     #[arg(long, value_name = "URL")]
     api: Option<String>,
+    #[command(flatten)]
+    trust: state::Trust,
     /// text: a table; json: as the worker says it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -91,21 +93,13 @@ async fn publish(global: &Global, args: &PublishArgs) -> Result<Exit, CliError> 
 }
 
 async fn list(global: &Global, args: &ListArgs) -> Result<Exit, CliError> {
-    let authority = match &args.api {
-        Some(url) => state::authority(url).map_err(CliError::Usage)?,
-        None => match global.load()?.config.api.listen {
-            Some(listen) => listen.to_string(),
-            None => {
-                return Err(CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned()));
-            }
-        },
-    };
-    let answer = http::get(&authority, "/state").await?;
+    let target = state::target(&global.load()?.config.api, args.api.as_deref(), &args.trust)?;
+    let answer = http::get(&target, "/state").await?;
     if answer.status != 200 {
-        return Err(anyhow!("http://{authority}/state answers {}", answer.status).into());
+        return Err(anyhow!("{}/state answers {}", target.url(), answer.status).into());
     }
     let state: Value = serde_json::from_slice(&answer.body)
-        .with_context(|| format!("http://{authority}/state does not tell a state"))?;
+        .with_context(|| format!("{}/state does not tell a state", target.url()))?;
     let mut out = std::io::stdout();
     if args.format == Format::Json {
         writeln!(out, "{}", state["rules"])?;

@@ -226,8 +226,7 @@ impl Machine {
         self.follow(facts, &mut report, &mut applied);
         report.dead.sort_by_key(|letter| letter.position);
         for letter in std::mem::take(&mut report.dead) {
-            let place = self.dead_places.next(letter.position);
-            applied.dead_letters.push(emit::dead_letter(place, letter, &self.log_id));
+            applied.dead_letters.extend(emit::dead_letter(&mut self.dead_places, letter, &self.log_id));
         }
         applied.sources = report.sources;
         applied
@@ -260,7 +259,7 @@ impl Machine {
                     message.content_type.as_deref(),
                     &message.body,
                 );
-                report.dead.push(letter);
+                report.bury(None, letter);
                 Err(why)
             }
         }
@@ -278,7 +277,7 @@ impl Machine {
                     let reject = Reject::new(Reason::BadCommand, refusal.to_string());
                     let subject = incident_command(&at.tenant);
                     let json = Some("application/json");
-                    report.dead.push(DeadLetter::new(&subject, at.position, &reject, json, &at.body));
+                    report.bury(None, DeadLetter::new(&subject, at.position, &reject, json, &at.body));
                 }
             }
         }

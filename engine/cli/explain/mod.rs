@@ -60,6 +60,15 @@ pub struct Args {
     /// A running worker, by the address of its API; `api.listen` of the settings where none is given
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     worker: Option<String>,
+    /// With --worker: who vouches for the API's certificate (PEM), where it speaks TLS
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// With --worker: our certificate (PEM), where the API asks for one
+    #[arg(long, value_name = "FILE", requires = "cert_key")]
+    cert: Option<PathBuf>,
+    /// With --worker: the key of our certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    cert_key: Option<PathBuf>,
     /// text for people, json for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
