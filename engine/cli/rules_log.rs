@@ -69,7 +69,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
 
 async fn publish(global: &Global, args: &PublishArgs) -> Result<Exit, CliError> {
     let config = global.load_for_person()?.config;
-    let paths = if args.paths.is_empty() { &config.rules.paths } else { &args.paths };
+    let paths = &config.rule_paths(&args.paths);
     let settings = config.engine.settings();
     // Wrong rules never get into the log.
     let judged = rules::usable(paths, &settings, global.colors().stderr)?;

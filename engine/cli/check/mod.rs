@@ -60,7 +60,7 @@ impl Report {
 /// When settings are wrong or files cannot be read. Wrong rules are an exit code.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let config = global.load_for_person()?.config;
-    let paths = if args.paths.is_empty() { &config.rules.paths } else { &args.paths };
+    let paths = &config.rule_paths(&args.paths);
     let judged = Judged::read_with_cases(paths, &config.engine.settings())?;
     let (cases, wrong) = case::cases(&judged.files);
     let (rules, mut problems) = match judged.verdict {

@@ -112,7 +112,7 @@ impl Ruled {
         if args.from_stream && args.rules.is_empty() {
             return Ruled::of_log(config).await;
         }
-        let paths = if args.rules.is_empty() { &config.rules.paths } else { &args.rules };
+        let paths = &config.rule_paths(&args.rules);
         let judged = rules::usable(paths, &config.engine.settings(), global.colors().stderr)?;
         match judged.verdict {
             Ok(checked) => Ok(Ruled { rules: Arc::new(checked.rules), files: judged.files }),

@@ -87,9 +87,9 @@ async fn of_files(id: IncidentId, args: &Args, global: &Global, config: &Config)
     let ruled = Ruled::of(args, global, config).await?;
     let events = Input::of(&args.files, false, config)?;
     let mut last = Last { id, incident: None };
-    let paths = if args.rules.is_empty() { &config.rules.paths } else { &args.rules };
+    let paths = config.rule_paths(&args.rules);
     let backtest = backtest::Backtest {
-        rules: paths.clone(),
+        rules: paths,
         events,
         settings: config.engine.settings(),
         partitions: 1,

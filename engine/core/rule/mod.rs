@@ -16,6 +16,7 @@ mod draft_match;
 mod draft_need;
 mod draft_step;
 pub mod excerpt;
+mod files;
 pub mod format;
 pub mod keys;
 pub mod lint;
@@ -31,3 +32,5 @@ pub use check::check;
 pub use diagnostic::{Diagnostic, Level, Source};
 pub use plan::{Input, KeyPart, Measure, Need, Novelty, Pattern, Rule, RuleSet, Step, Timing, Unit};
 pub use range::{Comparison, Range};
+
+pub(crate) use draft_match::condition as match_block;
