@@ -74,7 +74,8 @@ fn in_json(text: &str) -> serde_json::Value {
 fn rule_files(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() {
+        // Mappings for Sigma's names are no rules.
+        if path.is_dir() && !path.ends_with("mappings") {
             rule_files(&path, found);
         } else if path.extension().is_some_and(|ending| ending == "yaml") {
             found.push(path);
