@@ -21,18 +21,25 @@ pub struct Args {
     /// The worker's API, such as http://127.0.0.1:9464; `api.listen` of the settings if not given
     #[arg(long, value_name = "URL")]
     api: Option<String>,
-    /// Who vouches for the API's certificate (PEM), where it speaks TLS
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Our certificate (PEM), where the API asks for one
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// The key of our certificate (PEM)
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    trust: Trust,
     /// text: tables; json: as the worker says it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+}
+
+/// Whom to trust where the API speaks TLS, and who we are.
+#[derive(Debug, Default, clap::Args)]
+pub struct Trust {
+    /// Who vouches for the API's certificate (PEM), where it speaks TLS
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// Our certificate (PEM), where the API asks for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(super) cert: Option<PathBuf>,
+    /// The key of our certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,7 +53,7 @@ enum Format {
 /// # Errors
 /// When it does not answer.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let target = target(&global.load()?.config.api, args)?;
+    let target = target(&global.load()?.config.api, args.api.as_deref(), &args.trust)?;
     let answer = http::get(&target, "/state").await?;
     let url = target.url();
     match answer.status {
@@ -70,7 +77,7 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// Whom the settings and the arguments mean.
-fn target(config: &ApiConfig, args: &Args) -> Result<Target, CliError> {
+pub(super) fn target(config: &ApiConfig, url: Option<&str>, trust: &Trust) -> Result<Target, CliError> {
     let own = || {
         let listen = config.listen?;
         let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
@@ -80,11 +87,11 @@ fn target(config: &ApiConfig, args: &Args) -> Result<Target, CliError> {
         let ip = if listen.ip().is_unspecified() { here } else { listen.ip() };
         Some(format!("{scheme}://{}", SocketAddr::new(ip, listen.port())))
     };
-    let url = args.api.clone().or_else(own);
+    let url = url.map(str::to_owned).or_else(own);
     let url =
         url.ok_or_else(|| CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned()))?;
     let (scheme, authority) = address(&url).map_err(CliError::Usage)?;
-    let tls = match (scheme, &args.ca) {
+    let tls = match (scheme, &trust.ca) {
         (Scheme::Http, _) => None,
         (Scheme::Https, None) => {
             return Err(CliError::Usage(format!(
@@ -92,7 +99,7 @@ fn target(config: &ApiConfig, args: &Args) -> Result<Target, CliError> {
             )));
         }
         (Scheme::Https, Some(ca)) => {
-            let own = args.cert.as_deref().zip(args.key.as_deref());
+            let own = trust.cert.as_deref().zip(trust.key.as_deref());
             Some(http::tls(ca, own).map_err(|error| CliError::Usage(format!("{error:#}")))?)
         }
     };

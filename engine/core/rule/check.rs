@@ -10,6 +10,7 @@ use crate::rule::check_steps::check_steps;
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{Draft, DraftInput, Problems};
 use crate::rule::files;
+use crate::rule::lint::lint;
 use crate::rule::plan::RuleSet;
 
 /// Rules that make sense, and what is odd about them all the same.
@@ -48,7 +49,10 @@ pub fn check(sources: &[Source], settings: &EngineSettings) -> Result<Checked, V
     if problems.iter().any(|problem| problem.level == Level::Error) {
         return Err(problems);
     }
-    Ok(Checked { rules: build(drafts, &ids, &strata, settings), warnings: problems })
+    let rules = build(drafts, &ids, &strata, settings);
+    problems.extend(lint(&rules, sources));
+    problems.sort_by_key(|problem| (problem.file, problem.span.start));
+    Ok(Checked { rules, warnings: problems })
 }
 
 fn unique_ids(drafts: &[Draft], all: &mut Vec<Diagnostic>) -> HashMap<String, usize> {
