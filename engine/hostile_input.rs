@@ -46,7 +46,7 @@ fn shipped() -> &'static (RulesMessage, Arc<RuleSet>) {
             ("trace.yaml", include_str!("../rules/trace.yaml")),
         ];
         let files = files.map(|(name, text)| RuleFile { name: name.to_owned(), text: text.to_owned() });
-        let message = RulesMessage { files: files.to_vec(), settings: EngineSettings::default() };
+        let message = RulesMessage { files: files.to_vec(), ..RulesMessage::default() };
         let rules = compile(&message).expect("the shipped rules are right");
         (message, Arc::new(rules))
     })
@@ -143,9 +143,8 @@ pub fn event(data: &[u8]) {
 pub fn rules(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let file = RuleFile { name: "fuzz.yaml".to_owned(), text: text.to_owned() };
-    let mut settings = EngineSettings::default();
-    settings.coalesce_micros = 0;
-    let rules = RulesMessage { files: vec![file], settings };
+    let settings = EngineSettings { coalesce_micros: 0, ..EngineSettings::default() };
+    let rules = RulesMessage { files: vec![file], settings, ..RulesMessage::default() };
     let sources = [Source { name: "fuzz.yaml".to_owned(), text: text.to_owned() }];
     let (_, problems) = cases(&sources);
     for problem in problems {

@@ -173,7 +173,7 @@ async fn attend(
     let mut announced = false;
     loop {
         if !announced {
-            match worker.announce(rules).await {
+            match worker.announce(rules, config.rules.warm).await {
                 Ok(_) => announced = true,
                 Err(BusError::Retry { what, why }) => {
                     tracing::warn!(what, why, "cannot announce the rules yet")

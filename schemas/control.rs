@@ -117,9 +117,18 @@ pub struct RulesMessage {
     pub files: Vec<RuleFile>,
     /// The settings.
     pub settings: EngineSettings,
+    /// Where rules that are new or changed begin: they run over the input log from this sequence on up to this message,
+    /// and are silent until then. Without it they begin with nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_from: Option<u64>,
 }
 
 impl RulesMessage {
+    /// Whether both put the same in force, wherever it begins.
+    pub fn means_the_same(&self, other: &RulesMessage) -> bool {
+        (&self.files, &self.settings) == (&other.files, &other.settings)
+    }
+
     /// A hash of files and settings: equal if and only if nothing changed.
     pub fn fingerprint(&self) -> String {
         let bytes = serde_json::to_vec(self).expect("rules and settings are plain data");

@@ -55,7 +55,7 @@ impl Poison {
         Poison { what, subject: SUBJECT.to_owned(), headers: Vec::new(), body, raw_headers: None, letters }
     }
 
-    fn as_form(self, form: Form) -> Self {
+    fn in_form(self, form: Form) -> Self {
         self.with("Content-Type", form.content_type())
     }
 
@@ -135,28 +135,28 @@ fn poisons(payload_bytes_max: usize) -> Vec<Poison> {
         Poison::whole("nothing", "undecodable", ""),
         Poison::whole("text that is not UTF-8", "undecodable", b"{\"kind\":\"\xff\xfe\"}".to_vec()),
         Poison::whole("bytes that are no MessagePack", "undecodable", noise(1_000))
-            .as_form(Form::MessagePack),
+            .in_form(Form::MessagePack),
         Poison::whole(
             "MessagePack that promises four billion values",
             "undecodable",
             b"\xdf\xff\xff\xff\xff\xa1a".to_vec(),
         )
-        .as_form(Form::MessagePack),
+        .in_form(Form::MessagePack),
         Poison::whole(
             "MessagePack that promises four billion bytes",
             "undecodable",
             b"\x81\xa1a\xdb\xff\xff\xff\xffx".to_vec(),
         )
-        .as_form(Form::MessagePack),
+        .in_form(Form::MessagePack),
         Poison::whole(
             "a frame that promises four billion events",
             "too_large",
             b"\xdd\xff\xff\xff\xff\x80".to_vec(),
         )
-        .as_form(Form::MessagePack),
+        .in_form(Form::MessagePack),
         Poison::whole("JSON, 200,000 deep", "too_large", "[".repeat(200_000).replacen('[', "{\"a\":[", 1)),
         Poison::whole("MessagePack, 100,000 deep", "too_large", nested_message_pack(100_000))
-            .as_form(Form::MessagePack),
+            .in_form(Form::MessagePack),
         Poison::whole("an event of very many fields", "too_large", fields(fields_count)),
         Poison {
             letters: long_letters,
@@ -173,7 +173,7 @@ fn poisons(payload_bytes_max: usize) -> Vec<Poison> {
             "",
             "{\"kind\":\"other\"}\n{\"kind\"\n{\"kind\":\"other\"}\n",
         )
-        .as_form(Form::Ndjson)
+        .in_form(Form::Ndjson)
         .members(&[(1, "undecodable", b"{\"kind\"")]),
         Poison::whole("a frame of too many events", "too_large", format!("[{}1]", "1,".repeat(70_000))),
         Poison::whole("a form that nobody reads", "undecodable", "a,b,c").with("Content-Type", "text/csv"),

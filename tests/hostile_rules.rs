@@ -53,6 +53,7 @@ fn nested_quantifiers_cost_no_more_than_the_text_is_long() {
         let rules = RulesMessage {
             files: vec![RuleFile { name: "hostile.yaml".to_owned(), text }],
             settings: EngineSettings::default(),
+            ..RulesMessage::default()
         };
         let event = format!(
             r#"{{"source":"app","kind":"k","host_id":"h","ts":"2026-05-08T12:00:00Z","fields":{{"text":"{}!"}}}}"#,

@@ -385,6 +385,42 @@ fn parts_of_keys_must_be_known_and_groups_must_agree() {
 }
 
 #[test]
+fn a_step_that_can_never_match_is_told() {
+    let rule = |condition: &str| {
+        format!("rules:\n  - id: one\n    steps:\n      - name: a\n        match: {condition}\n")
+    };
+    let never =
+        |condition: &str, why: &str| expect(&rule(condition), &[(4, "step `a` can never match", why)]);
+    never("{kind: x, field_equals: {kind: y}}", "`kind` is \"x\", and is \"y\"");
+    never("{kind: x, field_starts_with: {kind: y}}", "starts with \"y\"");
+    never("{kind: [x, y], not: {kind: [y, x]}}", "and not: is one of");
+    never("{field_equals: {severity: hihg}}", "is one of info, low, medium, high, critical");
+    never("{kind: x, class: alarm}", "`class` is \"alarm\"");
+    never("{kind: x, any: []}", "`any` of nothing");
+    never("{kind: x, not: {}}", "`not` of what always holds");
+    never("{field_equals: {a: b}, field_exists: {a: false}}", "and not: any value");
+    never(
+        "{kind: z, any: [{kind: x}, {kind: y}], all: [{field_gt: {a: 1}, not: {field_gt: {a: 1}}}]}",
+        "`a` > 1, and not: > 1",
+    );
+    let lists = |condition: &str, why: &str| {
+        expect(&rule(condition), &[(4, "step `a` can only match where a field holds a list", why)]);
+    };
+    lists("{field_gt: {port: 10}, field_lt: {port: 10}}", "`port` > 10, and < 10");
+    lists("{field_equals: {path: 'C:\\a.exe'}, field_ends_with: {path: .dll}}", "ends with \".dll\"");
+    for fine in [
+        "{kind: x, any: [{kind: y}, {kind: x}]}",
+        "{kind: [x, y], field_starts_with: {kind: y}}",
+        "{field_gte: {port: 10}, field_lte: {port: 10}}",
+        "{tags_all: [a, b], not: {tags_any: [c]}}",
+        "{kind: [x, y], not: {kind: x}}",
+        "{field_equals: {a: b}, not: {field_equals: {a: b, c: d}}}",
+    ] {
+        expect(&rule(fine), &[]);
+    }
+}
+
+#[test]
 fn the_excerpt_points_at_the_place() {
     let (files, problems) =
         problems("rules:\n  - id: one\n    severty: high\n    steps: [{name: a, match: {kind: x}}]\n");

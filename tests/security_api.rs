@@ -427,7 +427,7 @@ fn nothing_of_an_event_is_in_a_metric_or_in_the_log() {
         .map(|second| ("events.default.powershell-hunt".to_owned(), event("process_start", second)))
         .collect();
     let rubbish = [
-        format!("{MARK}"),
+        MARK.to_string(),
         format!("{{\"{MARK}\":"),
         format!("{{\"source\":\"{MARK}\",\"kind\":\"x\"}}"),
         format!("{{\"source\":\"powershell-hunt\",\"tenant\":\"{MARK}\"}}"),
@@ -439,7 +439,7 @@ fn nothing_of_an_event_is_in_a_metric_or_in_the_log() {
     ];
     bodies.extend(rubbish.map(|body| ("events.default.powershell-hunt".to_owned(), body)));
     for body in [
-        format!("{MARK}"),
+        MARK.to_string(),
         format!("{{\"incident\":\"{MARK}\",\"status\":\"{MARK}\",\"actor\":\"{MARK}\"}}"),
         format!(
             "{{\"incident\":\"0123456789abcdef0123456789abcdef\",\"status\":\"closed\",\"actor\":\"{MARK}\",\"reason\":\"{MARK}\"}}"

@@ -63,7 +63,7 @@ impl Access {
             _ => None,
         };
         let asks = token.is_some() || config.tls_client_ca.is_some();
-        if !listen.ip().is_loopback() && !(tls.is_some() && asks) {
+        if !(listen.ip().is_loopback() || tls.is_some() && asks) {
             return Err(ApiError::Unprotected(listen));
         }
         Ok(Some(Access { listen, token, tls }))

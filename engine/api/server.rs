@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::access::{Access, Token};
 use super::tls_listener::TlsListener;
 use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
-use crate::telemetry::{Inspect, NotReady, Readiness};
+use crate::telemetry::{Inspect, NotReady, Question, Readiness};
 
 /// Why the server could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -115,10 +115,14 @@ fn routes(shared: Shared, token: Option<Token>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/state", get(state))
+        .route("/why-not", get(why_not))
+        .route("/incident", get(incident))
         .route_layer(middleware::from_fn_with_state(token, admit))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "try /healthz, /readyz, /metrics or /state\n") })
+        .fallback(|| async {
+            (StatusCode::NOT_FOUND, "try /healthz, /readyz, /metrics, /state, /why-not or /incident\n")
+        })
         .with_state(shared)
 }
 
@@ -158,6 +162,47 @@ async fn state(State(shared): State<Shared>) -> Response {
     }
 }
 
+async fn why_not(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let mut question = Question { tenant: "default".to_owned(), ..Question::default() };
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*name {
+            "rule" => question.rule = value.into_owned(),
+            "tenant" => question.tenant = value.into_owned(),
+            "key" => question.key.push(value.into_owned()),
+            other => {
+                return refused(StatusCode::BAD_REQUEST, &format!("{other}: ask with rule, tenant and key"));
+            }
+        }
+    }
+    match tokio::task::spawn_blocking(move || shared.inspect.why_not(&question)).await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err(why)) => refused(StatusCode::BAD_REQUEST, &why),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn incident(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let id = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "id");
+    let Some((_, id)) = id else { return refused(StatusCode::BAD_REQUEST, "say which: ?id=ID") };
+    let id = id.into_owned();
+    let told = format!("no incident {id} is remembered");
+    match tokio::task::spawn_blocking(move || shared.inspect.incident(&id)).await {
+        Ok(Some(incident)) => Json(incident).into_response(),
+        Ok(None) => refused(StatusCode::NOT_FOUND, &told),
+        Err(error) => failed(&error),
+    }
+}
+
+fn refused(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+fn failed(error: &tokio::task::JoinError) -> Response {
+    tracing::error!(%error, "inspection failed");
+    refused(StatusCode::INTERNAL_SERVER_ERROR, "inspection failed; the log says why")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -173,6 +218,17 @@ mod tests {
         fn state(&self) -> serde_json::Value {
             assert!(self.0 > 0, "a worker that cannot tell");
             json!({ "keys": self.0 })
+        }
+
+        fn why_not(&self, question: &Question) -> Result<serde_json::Value, String> {
+            match question.rule.as_str() {
+                "" => Err("which rule?".to_owned()),
+                rule => Ok(json!({ "rule": rule, "key": question.key, "tenant": question.tenant })),
+            }
+        }
+
+        fn incident(&self, id: &str) -> Option<serde_json::Value> {
+            (id == "ab").then(|| json!({ "incident": id }))
         }
     }
 
@@ -218,6 +274,12 @@ mod tests {
         check(running.address, "/metrics", "200", "sightline_reconnects_total 1").await;
         check(running.address, "/state", "200", "{\"keys\":3}").await;
         check(running.address, "/", "404", "/readyz").await;
+        let told = "{\"key\":[\"a b\",\"x=y\"],\"rule\":\"r\",\"tenant\":\"default\"}";
+        check(running.address, "/why-not?rule=r&key=a+b&key=x%3Dy", "200", told).await;
+        check(running.address, "/why-not", "400", "{\"error\":\"which rule?\"}").await;
+        check(running.address, "/why-not?rul=r", "400", "ask with rule, tenant and key").await;
+        check(running.address, "/incident?id=ab", "200", "{\"incident\":\"ab\"}").await;
+        check(running.address, "/incident?id=cd", "404", "no incident cd is remembered").await;
         let (head, _) = ask(running.address, "/metrics").await;
         assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     }

@@ -31,7 +31,11 @@ fn read_rules(config: &Config) -> anyhow::Result<RulesMessage> {
     match rules::usable(&config.rule_paths(&[]), &settings, Paint(false)) {
         Ok(judged) => {
             let file = |file: Source| RuleFile { name: file.name, text: file.text };
-            Ok(RulesMessage { files: judged.files.into_iter().map(file).collect(), settings })
+            Ok(RulesMessage {
+                files: judged.files.into_iter().map(file).collect(),
+                settings,
+                ..RulesMessage::default()
+            })
         }
         Err(error) => Err(error.into()),
     }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
+
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::http::Target;
 use crate::cli::paint::Paint;
 use crate::cli::settings::Global;
-use crate::cli::worker_api::{self, WorkerApi};
-use crate::cli::{cell, state};
+use crate::cli::state::{self, Trust};
+use crate::cli::{cell, http};
 
 /// Home, and everything below it away.
 const CLEAR: &str = "\x1b[H\x1b[J";
@@ -17,8 +19,11 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// Whom to ask, and how often.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The worker's API, such as http://127.0.0.1:9464; `api.listen` of the settings if not given
+    #[arg(long, value_name = "URL")]
+    api: Option<String>,
     #[command(flatten)]
-    worker: WorkerApi,
+    trust: Trust,
     /// Seconds from look to look
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..3_600))]
     every: u64,
@@ -52,7 +57,7 @@ impl Look {
 /// # Errors
 /// When the worker does not answer.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let target = args.worker.target(global)?;
+    let target = state::target(&global.load()?.config.api, args.api.as_deref(), &args.trust)?;
     let mut before = look(&target).await?;
     let mut shown = 0;
     while args.times.is_none_or(|times| shown < times) {
@@ -70,7 +75,13 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
 }
 
 async fn look(target: &Target) -> anyhow::Result<Look> {
-    let answer = worker_api::ask(target, "/metrics").await?;
+    let answer = http::get(target, "/metrics").await?;
+    let url = target.url();
+    match answer.status {
+        200 => {}
+        401 => return Err(anyhow!("{url}/metrics asks for the token: set api.token_file or api.token")),
+        status => return Err(anyhow!("{url}/metrics answers {status}")),
+    }
     Ok(Look { at: Instant::now(), values: read(&String::from_utf8_lossy(&answer.body)) })
 }
 

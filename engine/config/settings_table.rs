@@ -108,7 +108,7 @@ pub static SECTIONS: [Section; 9] = [
 ];
 
 /// The settings, section by section.
-pub static SETTINGS: [Setting; 47] = [
+pub static SETTINGS: [Setting; 48] = [
     setting(
         "nats.url",
         Kind::Url,
@@ -208,6 +208,12 @@ pub static SETTINGS: [Setting; 47] = [
         Kind::Paths,
         "[rules]",
         "Rule files, and directories of them; relative to the working directory.",
+    ),
+    setting(
+        "rules.warm",
+        Kind::Word(&["true", "false"]),
+        "false",
+        "Whether new and changed rules run over what the log keeps, silently, before they take effect.",
     ),
     setting(
         "sigma.mapping",

@@ -98,6 +98,8 @@ pub struct StreamsConfig {
 pub struct RulesConfig {
     /// Rule files, and directories of them.
     pub paths: Vec<PathBuf>,
+    /// Whether new and changed rules run over what the log keeps before they take effect.
+    pub warm: bool,
 }
 
 /// How Sigma rules are read.
@@ -274,7 +276,7 @@ impl Config {
                 evidence_max_age: read.duration("streams.evidence_max_age"),
                 evidence_max_bytes: read.bytes("streams.evidence_max_bytes"),
             },
-            rules: RulesConfig { paths: read.paths("rules.paths") },
+            rules: RulesConfig { paths: read.paths("rules.paths"), warm: read.text("rules.warm") == "true" },
             sigma: SigmaConfig { mapping: read.paths("sigma.mapping") },
             engine: EngineConfig {
                 lateness: read.duration("engine.lateness"),

@@ -208,5 +208,5 @@ fn rules(config: &Config) -> RulesMessage {
         }));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    RulesMessage { files, settings: config.engine.settings() }
+    RulesMessage { files, settings: config.engine.settings(), ..RulesMessage::default() }
 }

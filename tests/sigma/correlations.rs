@@ -189,7 +189,7 @@ impl Case {
         }
         files.push(Source { name: "probes.yaml".to_owned(), text: probes });
         let files = files.into_iter().map(|file| RuleFile { name: file.name, text: file.text }).collect();
-        let message = RulesMessage { files, settings };
+        let message = RulesMessage { files, settings, ..RulesMessage::default() };
         let mut machine =
             Machine::new("test", message, Arc::new(StateTable::default()), 1, 0, EventTime::MIN)
                 .unwrap_or_else(|why| panic!("{why}\n{}", self.rules));

@@ -70,6 +70,12 @@ impl JetStreamEvents {
         }
     }
 
+    /// The first message from sequence `seq` on, if there is one.
+    async fn stored_from(&self, seq: u64) -> Result<Option<LogMessage>, BusError> {
+        let found = lookup::message(&self.connection, &self.stream, Which::FirstOn(">", seq)).await?;
+        Ok(found.as_ref().map(reply::from_stored))
+    }
+
     /// Whether the log can still give sequence `next`, as far as the server's state of the stream says.
     async fn check(&mut self, next: u64) -> Result<LogInfo, BusError> {
         let info = lookup::log_info(&*lookup::info(&self.connection, &self.stream).await?);
@@ -252,6 +258,25 @@ impl EventLog for JetStreamEvents {
     async fn first_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
         let found = lookup::message(&self.connection, &self.stream, Which::FirstOn(subject, 1)).await?;
         Ok(found.as_ref().map(reply::from_stored))
+    }
+
+    async fn first_within(&mut self, micros: i64) -> Result<u64, BusError> {
+        let info = lookup::log_info(&*lookup::info(&self.connection, &self.stream).await?);
+        let newest = self.stored_from(info.last_seq).await?;
+        let Some(newest) = newest.and_then(|message| message.received_at) else { return Ok(info.first_seq) };
+        let oldest_wanted = newest.minus(micros);
+        // Between the two halves lies what is wanted; times rise with sequences.
+        let (mut before, mut within) = (info.first_seq, info.last_seq);
+        while before < within {
+            let middle = before + (within - before) / 2;
+            match self.stored_from(middle).await? {
+                Some(message) if message.received_at.is_some_and(|at| at < oldest_wanted) => {
+                    before = message.seq + 1;
+                }
+                _ => within = middle,
+            }
+        }
+        Ok(before.min(info.last_seq).max(info.first_seq))
     }
 
     /// A `Retry` may follow a message that was stored all the same; a `Nats-Msg-Id` among the headers makes the second

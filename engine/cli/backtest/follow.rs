@@ -96,7 +96,11 @@ impl Running {
         settings: &EngineSettings,
         partitions: usize,
     ) -> anyhow::Result<Self> {
-        let message = RulesMessage { files: rules::read(rules)?, settings: settings.clone() };
+        let message = RulesMessage {
+            files: rules::read(rules)?,
+            settings: settings.clone(),
+            ..RulesMessage::default()
+        };
         let table = Arc::new(StateTable::default());
         let machine = Machine::new("file", message, table, partitions, 0, EventTime::MIN);
         Ok(Running { machine: machine.map_err(anyhow::Error::msg)?, last_seq: 0 })

@@ -22,6 +22,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::settings::Global;
 
 use suite::Suite;
+pub(crate) use suite::unknown_names;
 
 /// Which tests, and how to say what came of them.
 #[derive(Debug, clap::Args)]

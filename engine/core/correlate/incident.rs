@@ -258,6 +258,13 @@ impl IncidentState {
         Some(self.message(change, cause, log_time, Some(said)))
     }
 
+    /// Nothing was said of it: whoever made it, made it silently.
+    pub fn unsay(&mut self) {
+        self.version = 0;
+        self.published_at = EventTime::MIN;
+        self.due = None;
+    }
+
     /// Whether nothing was said of it under this id yet.
     pub fn is_unsaid(&self) -> bool {
         self.version == 0
@@ -285,6 +292,11 @@ impl IncidentState {
         self.published_at = log_time;
         self.due = None;
         IncidentMessage { v: 1, change, cause, status_change, incident: self.snapshot(log_time) }
+    }
+
+    /// The incident as it stands, for whoever asks: nothing is said by it.
+    pub fn stated(&self) -> Incident {
+        self.snapshot(self.published_at)
     }
 
     fn snapshot(&self, log_time: EventTime) -> Incident {

@@ -11,6 +11,7 @@ use crate::rule::cost::slow_steps;
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{Draft, DraftInput, Problems};
 use crate::rule::files;
+use crate::rule::lint::lint;
 use crate::rule::plan::RuleSet;
 
 /// Rules that make sense, and what is odd about them all the same.
@@ -52,6 +53,7 @@ pub fn check(sources: &[Source], settings: &EngineSettings) -> Result<Checked, V
     let spans: Vec<_> = drafts.iter().map(|draft| (draft.file, draft.id.span.clone())).collect();
     let rules = build(drafts, &ids, &strata, settings);
     problems.extend(slow_steps(&rules, &spans));
+    problems.extend(lint(&rules, sources));
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
     Ok(Checked { rules, warnings: problems })
 }

@@ -147,7 +147,10 @@ fn canonical(rule: &Node, skip: &[&str], saying: Saying) -> String {
     let Kind::Map(members) = &rule.kind else { return rule.canonical(saying) };
     let mut out = String::new();
     let skipped = |key: &Node| matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str()));
-    for (key, value) in members.iter().filter(|(key, _)| !skipped(key)) {
+    // In the order of their names: the order of the file is layout.
+    let mut members: Vec<_> = members.iter().filter(|(key, _)| !skipped(key)).collect();
+    members.sort_by_key(|(key, _)| key.scalar_text());
+    for (key, value) in members {
         out.push_str(&key.canonical(saying));
         match &value.kind {
             Kind::List(steps) if matches!(&key.kind, Kind::Text(name) if name == "steps") => {

@@ -16,12 +16,17 @@ mod draft_compare;
 mod draft_match;
 mod draft_need;
 mod draft_step;
+pub mod excerpt;
 mod files;
+pub mod format;
+pub mod keys;
+pub mod lint;
 pub mod lists;
 mod modifiers;
 pub mod plan;
 mod problems;
 pub mod range;
+pub mod schema;
 pub mod tree;
 
 pub use check::check;

@@ -120,9 +120,17 @@ impl Node {
             }
             Kind::Named(list) => out.push_str(&format!("@{}:{}", list.name.len(), list.name)),
             Kind::Map(members) => {
-                out.push('{');
+                // In the order of their names: the order of the file is layout.
+                let mut pairs: Vec<(String, &Node)> = Vec::with_capacity(members.len());
                 for (key, value) in members {
-                    key.write_canonical(saying, out);
+                    let mut name = String::new();
+                    key.write_canonical(saying, &mut name);
+                    pairs.push((name, value));
+                }
+                pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+                out.push('{');
+                for (name, value) in pairs {
+                    out.push_str(&name);
                     out.push('=');
                     value.write_canonical(saying, out);
                     out.push(',');
