@@ -235,6 +235,16 @@ pub struct StepExplain {
     /// The distinct values counted, sorted, if the step counts values; a bounded list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// How often it did not happen where it should have; the times are those in which it was looked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub absent: u64,
+    /// How often nobody knows, as the source that would have reported it was silent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// An incident: everything there is to say of it at one version.

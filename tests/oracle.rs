@@ -81,7 +81,7 @@ fn outcome(case: &Case) -> Outcome {
         log.push(message);
     }
     // What waits is settled, and what builds on it, and so on; then what was held back is said.
-    let step = case.late * 4 + 2;
+    let step = case.late * 4 + 40;
     for passed in [step, 2 * step, 3 * step, 4 * step, 5 * step, 6 * step + case.coalesce] {
         log.push(tick(log.len() as u64 + 1, clock.plus(passed * 1_000_000)));
     }

@@ -348,3 +348,54 @@ fn what_waits_or_measures_has_its_place() {
         ],
     );
 }
+
+#[test]
+fn what_must_not_happen_has_its_place_in_an_order() {
+    expect(
+        "rules:
+  - id: one
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true}
+  - id: two
+    until: {match: {kind: c}}
+    steps: [{name: a, match: {kind: a}}]
+  - id: three
+    ordered: true
+    steps: [{name: b, match: {kind: b}, absent: true}]
+  - id: four
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true, within: 5m}
+      - {name: c, match: {kind: c}, min_gap: 5m, max_gap: 1m}
+  - id: five
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true, min_count: 3}
+      - {name: c, match: {kind: c}, within: 5m}
+  - id: six
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {kind: b}, absent: true, if_silent: drop}
+  - id: seven
+    ordered: true
+    steps:
+      - {name: a, match: {kind: a}}
+      - {name: b, match: {source: s, kind: b}, absent: true, if_silent: shout}
+",
+        &[
+            (5, "`absent` without order", "ordered: true"),
+            (7, "`until` without order", "ordered: true"),
+            (9, "nothing must happen in this rule", "add the step"),
+            (16, "`within` between two steps", "leave it out"),
+            (17, "a gap that cannot be", "longer than `max_gap`"),
+            (22, "`min_count` of a step that must not happen", "rule: …"),
+            (23, "`within` of a step that must happen", "absent: true"),
+            (28, "nobody knows who would report this step", "alive"),
+            (33, "`if_silent` cannot be `shout`", "expected `say`"),
+        ],
+    );
+}

@@ -38,6 +38,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use exit::{CliError, Exit};
 use settings::Global;
 
+/// Stack of every thread that works, as the first one has it. Reading rules as deep as they may be takes 2 MiB where nothing
+/// is optimised, and that is all that a thread gets otherwise.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Streaming correlation of security events on NATS JetStream.
 #[derive(Debug, Parser)]
 #[command(name = "sightline", version, arg_required_else_help = true, max_term_width = 100)]
@@ -118,7 +122,8 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
 }
 
 fn block_on(command: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
     runtime.block_on(command)
 }
 

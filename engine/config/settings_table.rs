@@ -107,7 +107,7 @@ pub static SECTIONS: [Section; 8] = [
 ];
 
 /// The settings, section by section.
-pub static SETTINGS: [Setting; 41] = [
+pub static SETTINGS: [Setting; 46] = [
     setting(
         "nats.url",
         Kind::Url,
@@ -287,8 +287,24 @@ pub static SETTINGS: [Setting; 41] = [
         "api.listen",
         Kind::Address,
         "127.0.0.1:9464",
-        "Address to serve on, loopback only; an empty text switches it off.",
+        "Address to serve on; an empty text switches it off. Where other machines reach it, TLS is a must, and so is one\n\
+         of token, token_file and tls_client_ca.",
     ),
+    setting("api.tls_cert", Kind::OptionalPath, "", "PEM file of the API's certificate; needs tls_key."),
+    setting("api.tls_key", Kind::OptionalPath, "", "PEM file of the API's key; needs tls_cert."),
+    setting(
+        "api.tls_client_ca",
+        Kind::OptionalPath,
+        "",
+        "PEM file of the authorities whose certificates are let in, and nobody else; needs tls_cert.",
+    ),
+    setting(
+        "api.token",
+        Kind::Secret,
+        "",
+        "What to send as `Authorization: Bearer` for /metrics and /state; better given as SIGHTLINE_API_TOKEN.",
+    ),
+    setting("api.token_file", Kind::OptionalPath, "", "File that holds the token instead."),
     setting(
         "log.level",
         Kind::Word(&["error", "warn", "info", "debug", "trace"]),

@@ -48,6 +48,8 @@ pub struct RuleTally {
     pub matches: u64,
     /// Times that opened no incident.
     pub suppressed: u64,
+    /// Times that nobody could know whether a step followed.
+    pub unknown: u64,
     /// Messages by what they say.
     pub changes: HashMap<Change, u64>,
 }
@@ -188,8 +190,7 @@ impl Machine {
         self.follow(facts, &mut report, &mut applied);
         report.dead.sort_by_key(|letter| letter.position);
         for letter in std::mem::take(&mut report.dead) {
-            let place = self.dead_places.next(letter.position);
-            applied.dead_letters.push(emit::dead_letter(place, letter, &self.log_id));
+            applied.dead_letters.extend(emit::dead_letter(&mut self.dead_places, letter, &self.log_id));
         }
         applied.sources = report.sources;
         applied
@@ -220,7 +221,7 @@ impl Machine {
                     message.content_type.as_deref(),
                     &message.body,
                 );
-                report.dead.push(letter);
+                report.bury(None, letter);
                 Err(why)
             }
         }
@@ -238,7 +239,7 @@ impl Machine {
                     let reject = Reject::new(Reason::BadCommand, refusal.to_string());
                     let subject = incident_command(&at.tenant);
                     let json = Some("application/json");
-                    report.dead.push(DeadLetter::new(&subject, at.position, &reject, json, &at.body));
+                    report.bury(None, DeadLetter::new(&subject, at.position, &reject, json, &at.body));
                 }
             }
         }
@@ -260,6 +261,7 @@ impl Machine {
                     tally.matches += 1;
                     tally.suppressed += u64::from(!opened);
                 }
+                Counted::Unknown => tally.unknown += 1,
             }
         }
         // One event is a duplicate once, however many rules know it.

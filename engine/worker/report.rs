@@ -50,6 +50,7 @@ impl Reporter {
             rule.hits(tally.hits);
             (0..tally.matches).for_each(|_| rule.matched());
             (0..tally.suppressed).for_each(|_| rule.suppressed());
+            rule.unknown(tally.unknown);
             for (change, count) in &tally.changes {
                 (0..*count).for_each(|_| rule.incident(*change));
             }

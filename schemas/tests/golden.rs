@@ -287,6 +287,8 @@ fn message(change: Change) -> IncidentMessage {
         first_at: event.occurred_at,
         last_at: event.occurred_at,
         values: values.iter().map(ToString::to_string).collect(),
+        absent: 0,
+        unknown: 0,
     };
     let mut incident = Incident {
         id: IncidentId::of("acme", "drop_and_run", "ws-07", first.occurred_at, 0),

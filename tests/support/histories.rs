@@ -108,6 +108,9 @@ fn event_rules(chance: &mut Chance) -> Vec<Rule> {
             let forget = chance.pick(&[3, 10, 50, 1_000]);
             rule.steps[0].need = Need::New { learn: chance.pick(&[0, 5, 30]), forget };
         }
+        if ordered {
+            with_bounds(chance, &mut rule);
+        }
         if group.is_some() {
             rule.group.clone_from(&group);
             if let Some(first) = rules.first() {
@@ -117,6 +120,31 @@ fn event_rules(chance: &mut Chance) -> Vec<Rule> {
         rules.push(rule);
     }
     rules
+}
+
+/// A sequence with what must not happen, and least gaps.
+fn with_bounds(chance: &mut Chance, rule: &mut Rule) {
+    for step in rule.steps.iter_mut().skip(1) {
+        if chance.once_in(5) {
+            step.gap_min = chance.between(1, 3).min(rule.window).min(step.gap.unwrap_or(rule.window));
+        }
+    }
+    if chance.once_in(4) {
+        rule.until = Some(chance.pick(&KINDS));
+    }
+    if !chance.once_in(3) {
+        return;
+    }
+    let at = chance.below(rule.steps.len() + 1);
+    let is_last = at == rule.steps.len();
+    let mut absent = event_step(chance, 9, false);
+    absent.need = Need::Count(Between::from(1));
+    absent.absent = Some(chance.pick(&[1, 3, 8, 30]));
+    absent.alive = (is_last && chance.once_in(2)).then(|| (chance.pick(&KINDS), chance.once_in(2)));
+    rule.steps.insert(at, absent);
+    // What came first comes first no longer.
+    let first = rule.steps.iter().position(|step| step.absent.is_none()).unwrap_or(0);
+    rule.steps[first].gap = None;
 }
 
 /// A rule whose steps are to come.
@@ -131,6 +159,7 @@ fn rule(chance: &mut Chance, at: usize) -> Rule {
         group: None,
         by: chance.pick(&BYS).to_vec(),
         steps: Vec::new(),
+        until: None,
     }
 }
 
@@ -146,7 +175,10 @@ fn event_step(chance: &mut Chance, at: usize, ordered: bool) -> Step {
         tagged: chance.once_in(5),
         of_rule: None,
         need,
+        gap_min: 0,
         gap: (ordered && at > 0 && chance.once_in(3)).then(|| chance.between(0, 8)),
+        absent: None,
+        alive: None,
         key_from,
     }
 }
@@ -304,15 +336,20 @@ pub fn rule_file(rules: &[Rule], late: i64) -> String {
             rule.distinct_events,
             rule.by.join(", "),
         );
-        for step in &rule.steps {
-            let _ = writeln!(text, "    {},", step_text(rule, step, rules));
+        let places: Vec<usize> =
+            (0..rule.steps.len()).filter(|at| rule.steps[*at].absent.is_none()).collect();
+        for (at, step) in rule.steps.iter().enumerate() {
+            let is_outside = at < places[0] || at > places[places.len() - 1];
+            let _ = writeln!(text, "    {},", step_text(rule, step, rules, is_outside));
         }
-        text.push_str("  ]}\n");
+        let until =
+            rule.until.map(|kind| format!(", until: {{match: {{kind: {kind}}}}}")).unwrap_or_default();
+        let _ = writeln!(text, "  ]{until}}}");
     }
     text
 }
 
-fn step_text(rule: &Rule, step: &Step, rules: &[Rule]) -> String {
+fn step_text(rule: &Rule, step: &Step, rules: &[Rule], is_outside: bool) -> String {
     let mut text = format!("{{name: {}", step.name);
     let _ = match step.of_rule {
         Some(target) => write!(text, ", rule: {}", rules[target].id),
@@ -324,6 +361,13 @@ fn step_text(rule: &Rule, step: &Step, rules: &[Rule]) -> String {
         }
     };
     let _ = match step.need {
+        _ if step.absent.is_some() => {
+            let within = step.absent.filter(|_| is_outside).map(|within| format!(", within: {within}s"));
+            let alive = step.alive.map(|(kind, say)| {
+                format!(", alive: {{kind: {kind}}}, if_silent: {}", if say { "say" } else { "drop" })
+            });
+            write!(text, ", absent: true{}{}", within.unwrap_or_default(), alive.unwrap_or_default())
+        }
         Need::Count(Between { least, most: None }) => write!(text, ", min_count: {least}"),
         Need::Count(Between { least, most: Some(most) }) => {
             write!(text, ", count: {{gte: {least}, lte: {most}}}")
@@ -337,6 +381,9 @@ fn step_text(rule: &Rule, step: &Step, rules: &[Rule]) -> String {
             write!(text, ", first_seen: {{field: v, learn: {learn}s, forget: {forget}s}}")
         }
     };
+    if step.gap_min > 0 {
+        let _ = write!(text, ", min_gap: {}s", step.gap_min);
+    }
     if let Some(gap) = step.gap {
         let _ = write!(text, ", max_gap: {gap}s");
     }

@@ -33,6 +33,8 @@ pub struct Rule {
     /// Fields that make the key.
     pub by: Vec<&'static str>,
     pub steps: Vec<Step>,
+    /// What ends a sequence that has begun: events of this kind.
+    pub until: Option<&'static str>,
 }
 
 /// A step of a rule.
@@ -46,8 +48,13 @@ pub struct Step {
     /// The rule whose completions satisfy it, instead of events.
     pub of_rule: Option<usize>,
     pub need: Need,
-    /// Most seconds since the step before.
+    /// Least and most seconds since the step before.
+    pub gap_min: i64,
     pub gap: Option<i64>,
+    /// It must not happen: for so many seconds, where it comes first or last.
+    pub absent: Option<i64>,
+    /// The kinds of events that show that whoever would report it is alive, and whether silence is said.
+    pub alive: Option<(&'static str, bool)>,
     /// The field that makes a part of the key here, where it is not the part's own.
     pub key_from: BTreeMap<&'static str, &'static str>,
 }
@@ -195,6 +202,34 @@ struct Hit {
 
 type Stamp = (i64, EventId);
 
+/// The hits that end a sequence, and those that show that the source of a step is alive, beside those of the steps.
+const UNTIL: usize = 1_000;
+const ALIVE: usize = 2_000;
+
+/// A place of a sequence.
+#[derive(Clone, Debug)]
+struct SeqPlace {
+    step: usize,
+    least: i64,
+    most: Option<i64>,
+    unless: Vec<usize>,
+}
+
+/// What a moment comes of.
+#[derive(Clone, Debug)]
+struct Complete {
+    by: Stamp,
+    evidence: BTreeSet<Hit>,
+    /// Steps that did not follow: which, from when to when, and whether nobody knows.
+    absences: Vec<(usize, i64, i64, bool)>,
+}
+
+impl Complete {
+    fn of(by: Stamp, evidence: BTreeSet<Hit>) -> Self {
+        Complete { by, evidence, absences: Vec::new() }
+    }
+}
+
 /// When a rule of a unit is complete, and which one.
 type Moment = (Stamp, usize);
 
@@ -247,19 +282,54 @@ impl Rule {
 
     /// Whether a further event can undo a moment: then everything of its instant belongs to it.
     pub fn can_be_undone(&self) -> bool {
-        self.steps.iter().any(|step| step.need.can_be_undone())
+        self.until.is_some()
+            || self.steps.iter().any(|step| step.absent.is_some() || step.need.can_be_undone())
     }
 
-    /// For each place of a sequence its step, and the most seconds since the place before.
-    fn places(&self) -> Vec<(usize, Option<i64>)> {
+    /// How far back from a moment its evidence can lie.
+    fn span(&self) -> i64 {
+        let followers = if self.ordered { self.absent(true) } else { Vec::new() };
+        self.window + followers.into_iter().map(|(_, within)| within).max().unwrap_or(0)
+    }
+
+    /// For each place of a sequence its step, the least and the most seconds since the place before, and the steps that
+    /// must not happen since then.
+    fn places(&self) -> Vec<SeqPlace> {
         let mut places = Vec::new();
+        let mut unless = Vec::new();
         for (at, step) in self.steps.iter().enumerate() {
+            if step.absent.is_some() {
+                unless.push(at);
+                continue;
+            }
             let Need::Count(Between { least, most: None }) = step.need else {
                 panic!("a sequence takes events")
             };
-            places.extend((0..least).map(|n| (at, if n == 0 { step.gap } else { None })));
+            let own = SeqPlace {
+                step: at,
+                least: step.gap_min,
+                most: step.gap,
+                unless: std::mem::take(&mut unless),
+            };
+            let further = SeqPlace { step: at, least: 0, most: None, unless: Vec::new() };
+            places.push(own);
+            places.extend((1..least).map(|_| further.clone()));
         }
+        places[0].unless.clear();
         places
+    }
+
+    /// The steps that must not happen before the first place, or after the last, and for how many seconds.
+    fn absent(&self, after: bool) -> Vec<(usize, i64)> {
+        let place = |step: &Step| step.absent.is_none();
+        let edge = match after {
+            true => self.steps.iter().rposition(place),
+            false => self.steps.iter().position(place),
+        };
+        let edge = edge.expect("something must happen");
+        let outside = |at: usize| if after { at > edge } else { at < edge };
+        let steps = self.steps.iter().enumerate().filter(|(at, _)| outside(*at));
+        steps.filter_map(|(at, step)| Some((at, step.absent?))).collect()
     }
 }
 
@@ -293,6 +363,25 @@ impl<'r> Oracle<'r> {
             };
             let values = |field: &str| event.values(field).into_iter().map(str::to_owned).collect();
             self.give(event.tenant, hit, values);
+        }
+        for rule in 0..self.rules.len() {
+            let asked = &self.rules[rule];
+            let alive =
+                asked.steps.iter().enumerate().filter_map(|(at, step)| Some((ALIVE + at, step.alive?.0)));
+            let kinds = alive.chain(asked.until.map(|kind| (UNTIL, kind)));
+            for (step, _) in kinds.filter(|(_, kind)| *kind == event.kind).collect::<Vec<_>>() {
+                let hit = Hit {
+                    at: event.at,
+                    event: event.id(),
+                    rule,
+                    step,
+                    source: String::new(),
+                    severity: Severity::Info,
+                    fields: BTreeMap::new(),
+                };
+                let values = |field: &str| event.values(field).into_iter().map(str::to_owned).collect();
+                self.give(event.tenant, hit, values);
+            }
         }
     }
 
@@ -331,13 +420,15 @@ impl<'r> Oracle<'r> {
     /// Gives a hit to every key that it names.
     fn give(&mut self, tenant: &str, hit: Hit, values: impl Fn(&str) -> Vec<String>) {
         let rule = &self.rules[hit.rule];
-        let step = &rule.steps[hit.step];
-        if step.need.field().is_some_and(|field| !hit.fields.contains_key(field)) {
+        let step = rule.steps.get(hit.step);
+        // Whoever would report a step is looked for under the step's key.
+        let keyed = step.or_else(|| rule.steps.get(hit.step.checked_sub(ALIVE)?));
+        if step.and_then(|step| step.need.field()).is_some_and(|field| !hit.fields.contains_key(field)) {
             return;
         }
         let mut keys: Vec<Vec<String>> = vec![Vec::new()];
         for part in &rule.by {
-            let values = values(step.key_from.get(part).unwrap_or(part));
+            let values = values(keyed.and_then(|step| step.key_from.get(part)).unwrap_or(part));
             let with = |key: &Vec<String>| {
                 let key = key.clone();
                 values
@@ -388,14 +479,14 @@ impl<'r> Oracle<'r> {
     fn complete_for(&mut self, upstream: usize, to: (usize, usize), name: &PlaceName, place: &Place) {
         let rule = &self.rules[upstream];
         let hits: Vec<&Hit> = place.hits.iter().filter(|hit| hit.rule == upstream).collect();
-        for moment in moments(rule, &hits).into_keys() {
-            let last = hits.iter().find(|hit| hit.stamp() == moment).expect("a moment is a hit");
+        for (moment, complete) in moments(rule, &hits) {
+            let last = hits.iter().find(|hit| hit.stamp() == complete.by).expect("a moment comes of a hit");
             let mut fields = last.fields.clone();
             fields
                 .extend(rule.by.iter().zip(&name.2).map(|(part, value)| ((*part).to_owned(), value.clone())));
             let hit = Hit {
-                at: last.at,
-                event: EventId::of_completion(&name.0, &rule.id, &name.2.join("\u{1f}"), time(last.at)),
+                at: moment.0,
+                event: EventId::of_completion(&name.0, &rule.id, &name.2.join("\u{1f}"), time(moment.0)),
                 rule: to.0,
                 step: to.1,
                 source: last.source.clone(),
@@ -410,15 +501,15 @@ impl<'r> Oracle<'r> {
         let place = &self.places[name];
         let members: Vec<usize> =
             (0..self.rules.len()).filter(|at| self.rules[*at].unit() == name.1).collect();
-        let window = members.iter().map(|at| self.rules[*at].window).max().unwrap_or(0);
+        let window = members.iter().map(|at| self.rules[*at].span()).max().unwrap_or(0);
         // Every moment of every rule of the unit, with its evidence.
-        let mut all: BTreeMap<Moment, BTreeSet<Hit>> = BTreeMap::new();
+        let mut all: BTreeMap<Moment, Complete> = BTreeMap::new();
         for member in members {
             let hits: Vec<&Hit> = place.hits.iter().filter(|hit| hit.rule == member).collect();
             let found = moments(&self.rules[member], &hits).into_iter();
-            all.extend(found.map(|(stamp, evidence)| ((stamp, member), evidence)));
+            all.extend(found.map(|(stamp, complete)| ((stamp, member), complete)));
         }
-        let mut runs: Vec<Vec<(Moment, BTreeSet<Hit>)>> = Vec::new();
+        let mut runs: Vec<Vec<(Moment, Complete)>> = Vec::new();
         for moment in all {
             match runs.last_mut() {
                 Some(run) if moment.0.0.0 - run[run.len() - 1].0.0.0 <= window => run.push(moment),
@@ -428,13 +519,13 @@ impl<'r> Oracle<'r> {
         runs.into_iter().map(|run| self.incident(name, place, &run)).collect()
     }
 
-    fn incident(&self, name: &PlaceName, place: &Place, run: &[(Moment, BTreeSet<Hit>)]) -> Incident {
+    fn incident(&self, name: &PlaceName, place: &Place, run: &[(Moment, Complete)]) -> Incident {
         let ((first, opener), _) = run[0];
         let ((last, _), _) = run[run.len() - 1];
         let opener = &self.rules[opener];
         let over = place.ended.iter().filter(|(from, to, _)| *from <= first.0 && first.0 <= *to).count();
         let id = IncidentId::of(&name.0, &name.1, &name.2.join("\u{1f}"), time(first.0), over as u32);
-        let hits: BTreeSet<&Hit> = run.iter().flat_map(|(_, evidence)| evidence).collect();
+        let hits: BTreeSet<&Hit> = run.iter().flat_map(|(_, complete)| &complete.evidence).collect();
         let events: BTreeSet<Stamp> = hits.iter().map(|hit| hit.stamp()).collect();
         let texts = |of: &dyn Fn(&Hit) -> Option<String>| -> Vec<String> {
             hits.iter().filter_map(|hit| of(hit)).collect::<BTreeSet<_>>().into_iter().collect()
@@ -460,10 +551,46 @@ impl<'r> Oracle<'r> {
             hosts: texts(&|hit| hit.fields.get("host_id").cloned()),
             users: texts(&|hit| hit.fields.get("user").cloned()),
             evidence: listed(&by_step),
-            explain: by_step.iter().map(|(names, hits)| self.explain(names, hits)).collect(),
+            explain: self.explained(&by_step, run),
         };
         let evidence = events.into_iter().map(|(_, event)| event).collect();
         Incident { first: first.0, last: last.0, summary, evidence }
+    }
+
+    fn explained(
+        &self,
+        by_step: &BTreeMap<(String, String), Vec<&Hit>>,
+        run: &[(Moment, Complete)],
+    ) -> Vec<StepExplain> {
+        let mut explained: Vec<StepExplain> =
+            by_step.iter().map(|(names, hits)| self.explain(names, hits)).collect();
+        for ((_, rule), complete) in run {
+            for (step, from, to, unknown) in &complete.absences {
+                let (id, name) = (&self.rules[*rule].id, &self.rules[*rule].steps[*step].name);
+                let known = explained.iter().position(|it| it.rule == *id && it.step == *name);
+                let at = known.unwrap_or_else(|| {
+                    explained.push(StepExplain {
+                        rule: id.clone(),
+                        step: name.clone(),
+                        needed: 0,
+                        events: 0,
+                        first_at: EventTime::MAX,
+                        last_at: EventTime::MIN,
+                        values: Vec::new(),
+                        absent: 0,
+                        unknown: 0,
+                    });
+                    explained.len() - 1
+                });
+                let it = &mut explained[at];
+                it.first_at = it.first_at.min(time(*from));
+                it.last_at = it.last_at.max(time(*to));
+                it.absent += u64::from(!unknown);
+                it.unknown += u64::from(*unknown);
+            }
+        }
+        explained.sort_by(|a, b| (&a.rule, &a.step).cmp(&(&b.rule, &b.step)));
+        explained
     }
 
     fn explain(&self, (rule, step): &(String, String), hits: &[&Hit]) -> StepExplain {
@@ -483,6 +610,8 @@ impl<'r> Oracle<'r> {
             first_at: time(hits[0].at),
             last_at: time(hits[hits.len() - 1].at),
             values,
+            absent: 0,
+            unknown: 0,
         }
     }
 }
@@ -504,7 +633,7 @@ fn listed(by_step: &BTreeMap<(String, String), Vec<&Hit>>) -> Vec<(EventTime, Ev
 }
 
 /// Each moment of a rule, with the hits that are evidence at it.
-fn moments(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, BTreeSet<Hit>> {
+fn moments(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, Complete> {
     if rule.ordered {
         return sequence(rule, hits);
     }
@@ -520,14 +649,14 @@ fn moments(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, BTreeSet<Hit>> {
         let within: Vec<&Hit> =
             hits.iter().filter(|hit| hit.at >= moment.0 - rule.window && before(hit)).copied().collect();
         if all_of(rule, &within) {
-            moments.insert(moment, within.into_iter().cloned().collect());
+            moments.insert(moment, Complete::of(moment, within.into_iter().cloned().collect()));
         }
     }
     moments
 }
 
 /// The hits with a value that no earlier one had, as far back as values are remembered.
-fn first_seen(hits: &[&Hit], learn: i64, forget: i64) -> BTreeMap<Stamp, BTreeSet<Hit>> {
+fn first_seen(hits: &[&Hit], learn: i64, forget: i64) -> BTreeMap<Stamp, Complete> {
     let learned = hits.iter().map(|hit| hit.at).min().unwrap_or(0) + learn;
     let known = |hit: &Hit| {
         hits.iter().any(|other| {
@@ -535,7 +664,7 @@ fn first_seen(hits: &[&Hit], learn: i64, forget: i64) -> BTreeMap<Stamp, BTreeSe
         })
     };
     let new = hits.iter().filter(|hit| hit.at >= learned && !known(hit));
-    new.map(|hit| (hit.stamp(), BTreeSet::from([(*hit).clone()]))).collect()
+    new.map(|hit| (hit.stamp(), Complete::of(hit.stamp(), BTreeSet::from([(*hit).clone()])))).collect()
 }
 
 /// Whether every step has what it takes; with events of its own, where events count once.
@@ -567,44 +696,85 @@ fn all_of(rule: &Rule, within: &[&Hit]) -> bool {
     enough && (served || !rule.distinct_events)
 }
 
-/// All chains, one after the other.
-fn sequence(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, BTreeSet<Hit>> {
+/// All chains, one after the other, and what did not follow them.
+fn sequence(rule: &Rule, hits: &[&Hit]) -> BTreeMap<Stamp, Complete> {
+    let mut chains = BTreeMap::new();
+    extend(rule, &rule.places(), hits, &mut Vec::new(), &mut chains);
+    let any = |step: usize, from: i64, to: i64, but: EventId| {
+        hits.iter().any(|hit| hit.step == step && hit.at >= from && hit.at <= to && hit.event != but)
+    };
+    let nobody = EventId::from_bytes([0; 16]);
     let mut moments = BTreeMap::new();
-    extend(rule, &rule.places(), hits, &mut Vec::new(), &mut moments);
+    for (by, evidence) in chains {
+        let followers = rule.absent(true);
+        let end = by.0 + followers.iter().map(|(_, within)| *within).max().unwrap_or(0);
+        let followed = followers.iter().any(|(step, within)| any(*step, by.0, by.0 + within, by.1));
+        let ended = !followers.is_empty() && rule.until.is_some() && any(UNTIL, by.0, end, nobody);
+        if followed || ended {
+            continue;
+        }
+        let absences: Vec<_> = followers
+            .iter()
+            .map(|(step, within)| {
+                let heard =
+                    rule.steps[*step].alive.is_none() || any(ALIVE + step, by.0, by.0 + within, nobody);
+                (*step, by.0, by.0 + within, !heard)
+            })
+            .collect();
+        let silent = |(step, _, _, unknown): &(usize, i64, i64, bool)| {
+            *unknown && !rule.steps[*step].alive.is_some_and(|it| it.1)
+        };
+        if !absences.iter().any(silent) {
+            moments.insert((end, by.1), Complete { by, evidence, absences });
+        }
+    }
     moments
+}
+
+/// Whether a hit can be the next of a chain.
+fn follows(rule: &Rule, place: &SeqPlace, hits: &[&Hit], chain: &[&Hit], hit: &Hit) -> bool {
+    let between = |step: usize, from: i64, to: i64| {
+        hits.iter().any(|other| other.step == step && other.at > from && other.at < to)
+    };
+    let (Some(first), Some(before)) = (chain.first(), chain.last()) else {
+        return rule.absent(false).iter().all(|(step, within)| {
+            let there = |other: &&&Hit| {
+                other.step == *step
+                    && other.at >= hit.at - within
+                    && other.at <= hit.at
+                    && other.event != hit.event
+            };
+            !hits.iter().any(|other| there(&other))
+        });
+    };
+    let gap = hit.at - before.at;
+    hit.at >= before.at
+        && hit.at - first.at <= rule.window
+        && gap >= place.least
+        && place.most.is_none_or(|most| gap <= most)
+        && !chain.iter().any(|used| used.event == hit.event)
+        && !place.unless.iter().any(|step| between(*step, before.at, hit.at))
+        && !between(UNTIL, first.at, hit.at)
 }
 
 fn extend<'h>(
     rule: &Rule,
-    places: &[(usize, Option<i64>)],
+    places: &[SeqPlace],
     hits: &[&'h Hit],
     chain: &mut Vec<&'h Hit>,
-    moments: &mut BTreeMap<Stamp, BTreeSet<Hit>>,
+    chains: &mut BTreeMap<Stamp, BTreeSet<Hit>>,
 ) {
-    let Some((step, gap)) = places.get(chain.len()) else {
+    let Some(place) = places.get(chain.len()) else {
         let last = chain[chain.len() - 1].stamp();
-        let evidence = moments.entry(last).or_default();
-        chain
-            .iter()
-            .filter(|hit| !evidence.contains(**hit))
-            .cloned()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .for_each(|hit| {
-                evidence.insert(hit.clone());
-            });
+        let evidence = chains.entry(last).or_default();
+        evidence.extend(chain.iter().map(|hit| (**hit).clone()));
         return;
     };
-    for hit in hits.iter().filter(|hit| hit.step == *step) {
-        if let (Some(first), Some(before)) = (chain.first(), chain.last()) {
-            let in_order = hit.at >= before.at && hit.at - first.at <= rule.window;
-            let near = gap.is_none_or(|gap| hit.at - before.at <= gap);
-            if !in_order || !near || chain.iter().any(|used| used.event == hit.event) {
-                continue;
-            }
+    for hit in hits.iter().filter(|hit| hit.step == place.step) {
+        if follows(rule, place, hits, chain, hit) {
+            chain.push(hit);
+            extend(rule, places, hits, chain, chains);
+            chain.pop();
         }
-        chain.push(hit);
-        extend(rule, places, hits, chain, moments);
-        chain.pop();
     }
 }

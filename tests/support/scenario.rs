@@ -228,6 +228,8 @@ pub struct ExpectedIncident {
     pub evidence: Option<BTreeMap<String, Vec<String>>>,
     /// `needed` of each step that has evidence.
     pub needed: Option<BTreeMap<String, u32>>,
+    /// For steps that did not follow: how often, and how often nobody knows.
+    pub absent: Option<BTreeMap<String, (u64, u64)>>,
     /// The distinct values that a step counted.
     pub values: Option<BTreeMap<String, Vec<String>>>,
     /// Fields that a piece of evidence must show: event name, then field, then value.

@@ -300,6 +300,11 @@ impl Expectation<'_> {
             let found = it.explain.iter().find(|explain| explain.step == *step).map(|it| it.values.clone());
             self.same(&what(step), &found, Some(&Some(values.clone())));
         }
+        for (step, absent) in wanted.absent.iter().flatten() {
+            let found = it.explain.iter().find(|explain| explain.step == *step);
+            let found = found.map(|explain| (explain.absent, explain.unknown));
+            self.same(&what(step), &found, Some(&Some(*absent)));
+        }
         let previous = wanted.previous.map(|at| Some(all[at].incident.id));
         self.same(&what("previous"), &it.previous_incident, previous.as_ref());
         let merged = self.said.iter().filter(|message| message.incident.merged_into == Some(it.id)).count();

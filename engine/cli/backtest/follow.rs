@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sightline_schemas::EventTime;
 use sightline_schemas::control::{EngineSettings, RulesMessage};
-use sightline_schemas::subject::{CONTROL_TICK, HEADER_DETAIL};
+use sightline_schemas::subject::{CONTROL_TICK, HEADER_DETAIL, HEADER_PART};
 
 use crate::bus::{LogMessage, Output};
 use crate::cli::input::Input;
@@ -157,7 +157,12 @@ fn tell(applied: &Applied, summary: &mut Summary, listener: &mut dyn Listener) -
         listener.incident(output)?;
     }
     for letter in &applied.dead_letters {
-        let detail = letter.headers.iter().find(|(name, _)| *name == HEADER_DETAIL);
+        let header = |wanted| letter.headers.iter().find(|(name, _)| *name == wanted);
+        // A letter in parts is one letter.
+        if header(HEADER_PART).is_some_and(|(_, part)| !part.starts_with("1/")) {
+            continue;
+        }
+        let detail = header(HEADER_DETAIL);
         listener.dead_letter(letter.place.position.seq, detail.map_or("", |(_, detail)| detail))?;
     }
     Ok(())

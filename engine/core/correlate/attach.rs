@@ -58,8 +58,8 @@ impl KeyState {
     ) -> bool {
         let mut near = self.incidents.iter().enumerate().filter(|(_, incident)| {
             incident.status.is_active()
-                && found.moment.at >= incident.first.at.minus(unit.window)
-                && found.moment.at <= incident.last.plus(unit.window)
+                && found.moment.at >= incident.first.at.minus(unit.gap)
+                && found.moment.at <= incident.last.plus(unit.gap)
         });
         let earlier = near.next().map(|(at, _)| at);
         let later = near.next().map(|(at, _)| at);
@@ -163,6 +163,9 @@ impl KeyState {
             pending.remove(&(*track, *index));
             let hit = self.members[own].tracks[*track].hit(*index);
             self.incidents[at].add_evidence(rule, &rule.steps[*track], hit, new_event);
+        }
+        for absence in &found.absences {
+            self.incidents[at].add_absence(rule, *absence);
         }
     }
 

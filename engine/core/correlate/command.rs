@@ -45,7 +45,7 @@ impl KeyState {
 
     /// The evidence of an incident that ended opens no other one.
     fn consume(&mut self, at: usize, now: Now<'_>) {
-        let span = now.rules.unit_by_id(&self.unit).map_or(0, |unit| unit.window.saturating_add(unit.wait));
+        let span = now.rules.unit_by_id(&self.unit).map_or(0, |unit| unit.span);
         let (first, last) = (self.incidents[at].first.at.minus(span), self.incidents[at].last);
         let mut spent = Vec::new();
         self.members.iter_mut().for_each(|member| member.consume(first, last, &mut spent));

@@ -26,6 +26,8 @@ pub enum Counted {
         /// Whether it opened an incident.
         opened: bool,
     },
+    /// Nobody knows whether a step followed, as its source was silent.
+    Unknown,
 }
 
 /// A rule is complete for a key.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
 use sightline_schemas::incident::{Evidence, StepExplain};
 
+use crate::correlate::moments::Absence;
 use crate::hit::Measured;
 use crate::limits::{EVIDENCE_ENDS, LISTED_VALUES_MAX};
 use crate::pattern::{Stamp, TrackHit};
@@ -86,6 +87,8 @@ pub struct StepEvidence {
     last_at: EventTime,
     ends: Ends,
     values: Listed,
+    absent: u64,
+    unknown: u64,
 }
 
 impl StepEvidence {
@@ -101,6 +104,8 @@ impl StepEvidence {
             last_at: EventTime::MIN,
             ends: Ends::default(),
             values: Listed::default(),
+            absent: 0,
+            unknown: 0,
         }
     }
 
@@ -123,9 +128,21 @@ impl StepEvidence {
         self.ends.add(hit.stamp, shown);
     }
 
+    /// Takes in that it did not happen, or that nobody knows.
+    pub(super) fn add_absence(&mut self, absence: Absence) {
+        self.first_at = self.first_at.min(absence.from);
+        self.last_at = self.last_at.max(absence.to);
+        match absence.unknown {
+            true => self.unknown += 1,
+            false => self.absent += 1,
+        }
+    }
+
     /// Takes in the evidence of the same step of another incident.
     pub fn merge(&mut self, other: StepEvidence) {
         self.events += other.events;
+        self.absent += other.absent;
+        self.unknown += other.unknown;
         self.first_at = self.first_at.min(other.first_at);
         self.last_at = self.last_at.max(other.last_at);
         self.values.merge(other.values);
@@ -171,6 +188,8 @@ impl StepEvidence {
             first_at: self.first_at,
             last_at: self.last_at,
             values: self.values.texts(),
+            absent: self.absent,
+            unknown: self.unknown,
         }
     }
 }

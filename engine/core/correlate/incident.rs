@@ -8,6 +8,7 @@ use sightline_schemas::{
 };
 
 use crate::correlate::evidence::{Listed, StepEvidence};
+use crate::correlate::moments::Absence;
 use crate::key::Normal;
 use crate::limits::FORMER_IDS_MAX;
 use crate::pattern::{Stamp, TrackHit};
@@ -114,18 +115,29 @@ impl IncidentState {
         self.last = self.last.max(moment.at);
     }
 
-    /// Takes in a piece of evidence. `new_event` says whether its event is not yet evidence of this incident by another
-    /// step.
-    pub fn add_evidence(&mut self, rule: &Rule, step: &Step, hit: &TrackHit, new_event: bool) {
+    /// The place of a step among those that have evidence.
+    fn step(&mut self, rule: &Rule, step: &Step) -> usize {
         let at = self.steps.iter().position(|known| known.is_of(&rule.reference.id, &step.name));
-        let at = at.unwrap_or_else(|| {
+        at.unwrap_or_else(|| {
             let counts_values = matches!(step.need, Need::Values(_) | Need::New(_));
             let place = (rule.reference.id.as_str(), step.name.as_str());
             let at = self.steps.partition_point(|known| known.names() < place);
             let new = StepEvidence::new(place.0, place.1, step.need.threshold(), counts_values);
             self.steps.insert(at, new);
             at
-        });
+        })
+    }
+
+    /// Takes in that a step did not follow.
+    pub(super) fn add_absence(&mut self, rule: &Rule, absence: Absence) {
+        let at = self.step(rule, &rule.steps[usize::from(absence.step)]);
+        self.steps[at].add_absence(absence);
+    }
+
+    /// Takes in a piece of evidence. `new_event` says whether its event is not yet evidence of this incident by another
+    /// step.
+    pub fn add_evidence(&mut self, rule: &Rule, step: &Step, hit: &TrackHit, new_event: bool) {
+        let at = self.step(rule, step);
         self.steps[at].add(hit);
         self.first_event_at = self.first_event_at.min(hit.stamp.at);
         self.last_event_at = self.last_event_at.max(hit.stamp.at);

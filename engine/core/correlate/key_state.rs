@@ -167,6 +167,10 @@ impl KeyState {
         }
         let rule = now.rules.rule(hit.rule);
         let member = usize::from(rule.member);
+        if self.members[member].hear(rule, hit.step, hit.at) {
+            self.go_on(unit, hit, now, effects);
+            return Verdict::Taken { matches: 0, suppressed: 0 };
+        }
         if self.is_spent(hit.event) || !self.members[member].tracks[usize::from(hit.step)].insert(hit) {
             return Verdict::Duplicate;
         }
@@ -177,12 +181,17 @@ impl KeyState {
                 Verdict::Taken { matches: 0, suppressed: 0 }
             }
         };
+        self.go_on(unit, hit, now, effects);
+        verdict
+    }
+
+    /// The key's own time goes on, if the hit is newer than all before.
+    fn go_on(&mut self, unit: &Unit, hit: &Hit, now: Now<'_>, effects: &mut Vec<Effect>) {
         if !hit.suspect && hit.at > self.newest {
             self.newest = hit.at;
             self.settle_by_events(unit, now, effects);
             self.trim(self.newest.minus(unit.reach));
         }
-        verdict
     }
 
     fn found_at_once(

@@ -11,6 +11,7 @@
 
 mod attach;
 mod command;
+mod decide;
 pub mod effect;
 pub mod evidence;
 pub mod incident;

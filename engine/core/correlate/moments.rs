@@ -7,10 +7,11 @@ use sightline_schemas::EventTime;
 use smallvec::SmallVec;
 
 use crate::correlate::waiting::Waiting;
-use crate::hit::{Hit, Measured};
+use crate::hit::Hit;
+use crate::pattern::sequence::Sought;
 use crate::pattern::{Stamp, Track, all_of, overlap, sequence};
 use crate::rule::plan::Place;
-use crate::rule::{Need, Novelty, Pattern, Rule, Timing};
+use crate::rule::{Pattern, Rule, Timing};
 
 /// The hits of each step, and the moments at which they were complete.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,6 +34,26 @@ pub(super) struct Found {
     /// Whether the moment is new, or was there and a late hit added evidence to it.
     pub(super) is_new: bool,
     pub(super) used: Vec<Used>,
+    /// What did not happen.
+    pub(super) absences: Vec<Absence>,
+}
+
+/// A step that did not follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Absence {
+    pub(super) step: u8,
+    /// Where it was looked for.
+    pub(super) from: EventTime,
+    pub(super) to: EventTime,
+    /// Whether its source was silent all the time, so that nobody knows.
+    pub(super) unknown: bool,
+}
+
+impl Found {
+    /// A moment that is a hit.
+    pub(super) fn by(moment: Stamp, is_new: bool, used: Vec<Used>) -> Self {
+        Found { moment, by: moment, is_new, used, absences: Vec::new() }
+    }
 }
 
 impl Member {
@@ -40,7 +61,7 @@ impl Member {
         let tracks = rule.steps.iter().map(|_| Track::default()).collect();
         let waiting = match rule.timing {
             Timing::AtOnce => None,
-            Timing::Settled { .. } => Some(Box::new(Waiting::new())),
+            Timing::Settled { .. } => Some(Box::new(Waiting::new(rule))),
         };
         Member { tracks, moments: VecDeque::new(), waiting }
     }
@@ -50,6 +71,9 @@ impl Member {
         self.tracks.iter_mut().for_each(|track| track.trim(horizon));
         while self.moments.front().is_some_and(|moment| moment.at < horizon) {
             self.moments.pop_front();
+        }
+        if let Some(waiting) = &mut self.waiting {
+            waiting.vigils.iter_mut().for_each(|vigil| vigil.trim(horizon));
         }
     }
 
@@ -74,66 +98,12 @@ impl Member {
         }
     }
 
-    /// Whether a moment of a rule that waits can end with a hit of that step.
-    pub(super) fn may_end_with(&self, rule: &Rule, step: u8) -> bool {
-        match &rule.pattern {
-            Pattern::AllOf { .. } => true,
-            Pattern::Sequence { places, .. } => places[places.len() - 1].step == step,
-        }
-    }
-
-    /// The hits that a moment can end with, behind one time and up to another, oldest first.
-    pub(super) fn ends_between(&self, rule: &Rule, behind: EventTime, upto: EventTime) -> Vec<Stamp> {
-        let tracks = self.tracks.iter().enumerate().filter(|(step, _)| self.may_end_with(rule, *step as u8));
-        let mut ends: Vec<Stamp> = tracks
-            .flat_map(|(_, track)| track.between(behind.plus(1), upto).map(|index| track.hit(index).stamp))
-            .collect();
-        ends.sort_unstable();
-        ends.dedup();
-        ends
-    }
-
-    /// The moment that ends with a hit, for a rule that waits, once everything up to it is known.
-    pub(super) fn decide(&mut self, rule: &Rule, by: Stamp) -> Option<Found> {
-        if self.moments.binary_search(&by).is_ok() {
-            return None;
-        }
-        let used = match &rule.pattern {
-            Pattern::AllOf { distinct_events } => match &rule.steps[0].need {
-                Need::New(novelty) => self.new_value(*novelty, by)?,
-                _ if all_of::settled(rule, *distinct_events, &mut self.tracks, by.at) => {
-                    self.evidence_all_of(rule, Stamp::last_at(by.at))
-                }
-                _ => return None,
-            },
-            Pattern::Sequence { places, overlapping } => {
-                self.evidence_of_sequence(rule, places, *overlapping, by)?
-            }
-        };
-        self.add_moment(by);
-        Some(Found { moment: by, by, is_new: true, used })
-    }
-
-    /// The hit, if its value is new to the key.
-    fn new_value(&mut self, novelty: Novelty, by: Stamp) -> Option<Vec<Used>> {
-        let index = self.tracks[0].find(by)?;
-        let Some(Measured::Text(value)) = self.tracks[0].hit(index).value.clone() else { return None };
-        let waiting = self.waiting.as_mut().expect("a rule that waits has one");
-        if !waiting.seen.sight(&value, by.at, novelty) {
-            return None;
-        }
-        self.tracks[0].mark_used(index);
-        Some(vec![(0, index)])
-    }
-
     /// The moments that the hit at `stamp`, just added to track `step`, makes or adds evidence to, oldest first.
     pub(super) fn found(&mut self, rule: &Rule, hit: &Hit) -> Vec<Found> {
         let stamp = Stamp { at: hit.at, event: hit.event };
         match &rule.pattern {
             Pattern::AllOf { distinct_events } => self.found_all_of(rule, *distinct_events, stamp, hit.step),
-            Pattern::Sequence { places, overlapping } => {
-                self.found_sequence(rule, places, *overlapping, stamp)
-            }
+            Pattern::Sequence { places, .. } => self.found_sequence(rule, places, stamp),
         }
     }
 
@@ -144,7 +114,7 @@ impl Member {
             if is_new && all_of::complete(rule, distinct_events, &mut self.tracks, moment) {
                 let used = self.evidence_all_of(rule, moment);
                 self.add_moment(moment);
-                found.push(Found { moment, by: moment, is_new: true, used });
+                found.push(Found::by(moment, true, used));
             }
         }
         // A late hit also belongs to a moment that was there, if it lies in the window of one.
@@ -155,7 +125,7 @@ impl Member {
             && let Some(index) = self.tracks[track].find(stamp)
             && self.tracks[track].mark_used(index)
         {
-            found.push(Found { moment, by: moment, is_new: false, used: vec![(track, index)] });
+            found.push(Found::by(moment, false, vec![(track, index)]));
         }
         found
     }
@@ -175,7 +145,7 @@ impl Member {
     }
 
     /// Marks the hits in the window that ends with `moment`.
-    fn evidence_all_of(&mut self, rule: &Rule, moment: Stamp) -> Vec<Used> {
+    pub(super) fn evidence_all_of(&mut self, rule: &Rule, moment: Stamp) -> Vec<Used> {
         let from = Stamp::first_at(moment.at.minus(rule.window));
         let tracks = self.tracks.iter_mut().enumerate();
         tracks
@@ -185,7 +155,7 @@ impl Member {
             .collect()
     }
 
-    fn add_moment(&mut self, moment: Stamp) {
+    pub(super) fn add_moment(&mut self, moment: Stamp) {
         match self.moments.back() {
             Some(last) if *last > moment => {
                 let at = self.moments.partition_point(|earlier| *earlier < moment);
@@ -195,13 +165,7 @@ impl Member {
         }
     }
 
-    fn found_sequence(
-        &mut self,
-        rule: &Rule,
-        places: &[Place],
-        overlapping: bool,
-        stamp: Stamp,
-    ) -> Vec<Found> {
+    fn found_sequence(&mut self, rule: &Rule, places: &[Place], stamp: Stamp) -> Vec<Found> {
         let last_track = usize::from(places[places.len() - 1].step);
         let range = self.tracks[last_track].between(stamp.at, stamp.at.plus(rule.window));
         let ends: SmallVec<[Stamp; 2]> =
@@ -209,34 +173,31 @@ impl Member {
         let mut found = Vec::new();
         for moment in ends {
             let known = self.moments.binary_search(&moment).is_ok();
-            let Some(used) = self.evidence_of_sequence(rule, places, overlapping, moment) else { continue };
+            let Some(used) = self.evidence_of_sequence(rule, moment) else { continue };
             if known && used.is_empty() {
                 continue;
             }
             if !known {
                 self.add_moment(moment);
             }
-            found.push(Found { moment, by: moment, is_new: !known, used });
+            found.push(Found::by(moment, !known, used));
         }
         found
     }
 
-    /// Marks every hit that takes part in a match ending with `moment`; `None` where there is no match.
-    fn evidence_of_sequence(
-        &mut self,
-        rule: &Rule,
-        places: &[Place],
-        overlapping: bool,
-        moment: Stamp,
-    ) -> Option<Vec<Used>> {
-        let parts = if overlapping {
-            overlap::participants(places, rule.window, &self.tracks, moment)?
+    /// Marks every hit that takes part in a match of a sequence ending with `moment`; `None` where there is no match.
+    pub(super) fn evidence_of_sequence(&mut self, rule: &Rule, moment: Stamp) -> Option<Vec<Used>> {
+        let Pattern::Sequence { places, overlapping, bounds } = &rule.pattern else { return None };
+        let sought = Sought::new(places, bounds, rule.window, &self.tracks, moment);
+        let parts = if *overlapping {
+            overlap::participants(sought)?
         } else {
-            let latest = sequence::latest(places, rule.window, &self.tracks, moment)?;
-            if places.iter().all(|place| place.gap_max.is_none()) {
-                return Some(self.evidence_between(rule, places, &latest));
+            let latest = sequence::latest(sought)?;
+            if !sought.is_limited() {
+                let earliest = sequence::earliest(sought);
+                return Some(self.evidence_between(places, &earliest, &latest));
             }
-            sequence::participants(places, rule.window, &self.tracks, moment)
+            sequence::participants(sought)
         };
         let mut used = Vec::new();
         for (place, indexes) in places.iter().zip(parts) {
@@ -247,11 +208,20 @@ impl Member {
         Some(used)
     }
 
-    /// The same without limits on gaps and without steps that share events: what takes part in a place lies between the
-    /// earliest and the latest hit that can stand there.
-    fn evidence_between(&mut self, rule: &Rule, places: &[Place], latest: &[Stamp]) -> Vec<Used> {
+    /// Whether a match of a sequence ends with a hit.
+    pub(super) fn is_sequence(&self, rule: &Rule, by: Stamp) -> bool {
+        let Pattern::Sequence { places, overlapping, bounds } = &rule.pattern else { return false };
+        let sought = Sought::new(places, bounds, rule.window, &self.tracks, by);
+        match overlapping {
+            true => overlap::participants(sought).is_some(),
+            false => sequence::latest(sought).is_some(),
+        }
+    }
+
+    /// The same without limits and without steps that share events: what takes part in a place lies between the earliest
+    /// and the latest hit that can stand there.
+    fn evidence_between(&mut self, places: &[Place], earliest: &[Stamp], latest: &[Stamp]) -> Vec<Used> {
         let moment = latest[latest.len() - 1];
-        let earliest = sequence::earliest(places, rule.window, &self.tracks, moment);
         let mut used = Vec::new();
         for (at, place) in places.iter().enumerate() {
             let track = usize::from(place.step);

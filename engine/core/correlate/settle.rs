@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use sightline_schemas::EventTime;
 
+use crate::correlate::decide::Decision;
 use crate::correlate::effect::{Counted, Effect};
 use crate::correlate::key_state::{KeyState, Now};
 use crate::correlate::moments::Used;
@@ -94,8 +95,15 @@ impl KeyState {
 
     /// Decides whether a moment ends with an event, and says what follows.
     fn decide(&mut self, unit: &Unit, rule: &Rule, event: Stamp, now: Now<'_>, effects: &mut Vec<Effect>) {
-        let Some(found) = self.members[usize::from(rule.member)].decide(rule, event) else { return };
         let index = unit.rules[usize::from(rule.member)];
+        let found = match self.members[usize::from(rule.member)].decide(rule, event) {
+            Decision::Nothing => return,
+            Decision::Unknown => return effects.push(Effect::Count(index, Counted::Unknown)),
+            Decision::Found(found) => found,
+        };
+        if found.absences.iter().any(|absence| absence.unknown) {
+            effects.push(Effect::Count(index, Counted::Unknown));
+        }
         if !rule.feeds.is_empty() {
             let suspect = event.at > self.newest;
             effects.push(Effect::Complete(self.completion(rule, index, &found, suspect, now)));

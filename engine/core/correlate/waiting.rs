@@ -11,6 +11,8 @@ use sightline_schemas::EventTime;
 
 use crate::pattern::Stamp;
 use crate::pattern::first_seen::Seen;
+use crate::pattern::vigil::Vigil;
+use crate::rule::{Pattern, Rule};
 
 /// Where a rule that waits stands for a key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,15 +25,22 @@ pub(super) struct Waiting {
     suspects: VecDeque<(EventTime, Stamp)>,
     /// The values that the key has had, for first-seen rules.
     pub(super) seen: Seen,
+    /// For each step that must not follow: when its source was heard.
+    pub(super) vigils: Vec<Vigil>,
 }
 
 impl Waiting {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(rule: &Rule) -> Self {
+        let followers = match &rule.pattern {
+            Pattern::Sequence { bounds, .. } => bounds.after.len(),
+            Pattern::AllOf { .. } => 0,
+        };
         Waiting {
             settled: EventTime::MIN,
             dues: VecDeque::new(),
             suspects: VecDeque::new(),
             seen: Seen::default(),
+            vigils: vec![Vigil::default(); followers],
         }
     }
 

@@ -3,6 +3,7 @@
 //! Rules are indexed by the source and kind they require, and each distinct predicate is asked at most once for an event,
 //! so the cost does not grow with rules that cannot match.
 
+mod completion_event;
 mod index;
 mod route;
 

@@ -8,10 +8,12 @@ use sightline_schemas::{Event, EventId, Position, TimeSource};
 
 use crate::correlate::Completion;
 use crate::detect::Memo;
+use crate::detect::completion_event::as_event;
 use crate::field::{Field, Scalar};
 use crate::hit::{Brief, Hit, Measured, RuleIndex};
 use crate::key::{Key, Normal};
 use crate::limits::{KEYS_PER_HIT_MAX, SHOWN_VALUE_BYTES_MAX};
+use crate::predicate::Condition;
 use crate::rule::{KeyPart, Need, RuleSet, Step};
 
 /// The hits of an event, in the order of rules, steps and keys.
@@ -68,6 +70,11 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
     };
     for feed in &upstream.feeds {
         let step = &rules.rule(feed.rule).steps[usize::from(feed.step)];
+        let brief = Arc::new(completion_brief(rules, completion, lookup));
+        let wanted = |only: &Condition| only.holds(&as_event(completion, &brief, upstream.severity));
+        if !step.only.as_ref().is_none_or(wanted) {
+            continue;
+        }
         let keys = keys(&step.keys, &rules.unit_of(feed.rule).by, |field, take| {
             if let Some(value) = lookup(field.name()) {
                 take(Cow::Borrowed(value));
@@ -99,7 +106,6 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
                 EventId::of_completion(&completion.tenant, &upstream.reference.id, &counted, completion.at)
             }
         };
-        let brief = Arc::new(completion_brief(rules, completion, lookup));
         hits.extend(keys.into_iter().map(|key| Hit {
             tenant: Arc::clone(&completion.tenant),
             rule: feed.rule,

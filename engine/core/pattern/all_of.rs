@@ -12,7 +12,9 @@ pub fn complete(rule: &Rule, distinct_events: bool, tracks: &mut [Track], until:
     let satisfied = rule.steps.iter().zip(tracks.iter_mut()).all(|(step, track)| match &step.need {
         Need::Events(range) => count::enough(track, range.least_count(), from, until),
         Need::Values(range) => distinct::enough(track, range.least_count(), from, until),
-        Need::Measure(..) | Need::New(_) => unreachable!("a rule with such a step waits until it is settled"),
+        Need::Measure(..) | Need::New(_) | Need::Nothing => {
+            unreachable!("a rule with such a step waits until it is settled")
+        }
     });
     satisfied && (!distinct_events || assignable(rule, tracks, until))
 }
@@ -26,7 +28,7 @@ pub fn settled(rule: &Rule, distinct_events: bool, tracks: &mut [Track], at: Eve
         need @ (Need::Events(range) | Need::Values(range) | Need::Measure(_, range)) => {
             track.measure(need, from, at).is_some_and(|reading| range.holds(reading))
         }
-        Need::New(_) => unreachable!("what is new is asked of each event"),
+        Need::New(_) | Need::Nothing => unreachable!("these are asked of single events"),
     });
     satisfied && (!distinct_events || assignable(rule, tracks, Stamp::last_at(at)))
 }
@@ -45,7 +47,7 @@ fn candidates(track: &Track, rule: &Rule, until: Stamp, most: usize) -> Vec<sigh
 fn assignable(rule: &Rule, tracks: &[Track], until: Stamp) -> bool {
     let counts = rule.steps.iter().map(|step| match &step.need {
         Need::Events(range) => range.least_count() as usize,
-        Need::Values(_) | Need::Measure(..) | Need::New(_) => 0,
+        Need::Values(_) | Need::Measure(..) | Need::New(_) | Need::Nothing => 0,
     });
     let counts: Vec<usize> = counts.collect();
     let places: usize = counts.iter().sum();

@@ -33,7 +33,7 @@ impl Gauge {
     /// For a need, over nothing yet. `None` for what needs no gauge.
     pub fn of(need: &Need) -> Option<Self> {
         let held = match need {
-            Need::Events(_) | Need::New(_) => return None,
+            Need::Events(_) | Need::New(_) | Need::Nothing => return None,
             Need::Values(_) => Held::Values(HashMap::new()),
             Need::Measure(Measure::Sum, _) => Held::Sum { millionths: 0, numbers: 0 },
             Need::Measure(Measure::Average, _) => Held::Average { millionths: 0, numbers: 0 },

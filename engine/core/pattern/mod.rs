@@ -16,5 +16,6 @@ pub mod gauge;
 pub mod overlap;
 pub mod sequence;
 pub mod track;
+pub mod vigil;
 
 pub use track::{Stamp, Track, TrackHit};

@@ -9,24 +9,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sightline_schemas::{EventId, EventTime};
 
-use crate::pattern::track::{Stamp, Track};
-use crate::rule::plan::Place;
+use crate::pattern::sequence::Sought;
 
-/// The hits that take part in a match ending at `until`: for each place a set of indexes into its track. `None` where
-/// there is no match.
-pub fn participants(
-    places: &[Place],
-    window: i64,
-    tracks: &[Track],
-    until: Stamp,
-) -> Option<Vec<Vec<usize>>> {
-    let blocks = Blocks::new(places, window, tracks, until);
+/// The hits that take part in a match: for each place a set of indexes into its track. `None` where there is no match.
+pub fn participants(sought: Sought<'_>) -> Option<Vec<Vec<usize>>> {
+    let blocks = Blocks::new(sought);
     if !blocks.is_match() {
         return None;
     }
-    let mut parts: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); places.len()];
+    let places = sought.places.len();
+    let mut parts: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); places];
     for time in 0..blocks.times.len() {
-        for start in (0..places.len()).filter(|start| blocks.led_to[*start][time]) {
+        for start in (0..places).filter(|start| blocks.led_to[*start][time]) {
             let far = blocks.far[start][time];
             for end in (start..far).filter(|end| blocks.leads_on[*end][time]) {
                 blocks.add_block(start, end, time, &mut parts);
@@ -37,10 +31,8 @@ pub fn participants(
 }
 
 struct Blocks<'b> {
-    places: &'b [Place],
-    tracks: &'b [Track],
-    until: Stamp,
-    /// The instants at which something happened, in order, the last one that of `until`.
+    sought: Sought<'b>,
+    /// The instants at which something happened, in order, the last one that of the sought hit.
     times: Vec<EventTime>,
     /// By place and instant: the first place behind it up to which a block that starts there cannot be filled.
     far: Vec<Vec<usize>>,
@@ -51,87 +43,108 @@ struct Blocks<'b> {
 }
 
 impl<'b> Blocks<'b> {
-    fn new(places: &'b [Place], window: i64, tracks: &'b [Track], until: Stamp) -> Self {
-        let from = until.at.minus(window);
-        let mut times: Vec<EventTime> = tracks
-            .iter()
-            .flat_map(|track| track.between(from, until.at).map(|index| track.hit(index).stamp.at))
+    fn new(sought: Sought<'b>) -> Self {
+        let mut times: Vec<EventTime> = (0..sought.places.len())
+            .flat_map(|place| {
+                let track = sought.track(place);
+                track.between(sought.from, sought.until.at).map(|index| track.hit(index).stamp.at)
+            })
             .collect();
         times.sort_unstable();
         times.dedup();
-        let nowhere = vec![vec![false; times.len()]; places.len()];
-        let far = vec![vec![0; times.len()]; places.len()];
+        let nowhere = vec![vec![false; times.len()]; sought.places.len()];
+        let far = vec![vec![0; times.len()]; sought.places.len()];
         let (led_to, leads_on) = (nowhere.clone(), nowhere);
-        let mut blocks = Blocks { places, tracks, until, times, far, led_to, leads_on };
+        let mut blocks = Blocks { sought, times, far, led_to, leads_on };
         blocks.fill_forward();
         blocks.fill_backward();
         blocks
     }
 
     fn fill_forward(&mut self) {
-        // By place: the latest instant so far at which a block can end there.
-        let mut latest: Vec<Option<usize>> = vec![None; self.places.len()];
+        let places = self.sought.places.len();
+        // By place: the instants so far at which a block can end there, in order.
+        let mut ended: Vec<Vec<usize>> = vec![Vec::new(); places];
         for time in 0..self.times.len() {
-            let mut ended = vec![false; self.places.len()];
-            for start in 0..self.places.len() {
+            let mut ends = vec![false; places];
+            for start in 0..places {
                 self.led_to[start][time] = match start.checked_sub(1) {
                     None => true,
-                    Some(before) => latest[before].is_some_and(|earlier| self.is_near(start, earlier, time)),
+                    Some(before) => {
+                        // The latest one that is early enough: what is between them only gets less.
+                        let (oldest, newest) = self.sought.before(start, self.times[time]);
+                        let there = ended[before].partition_point(|earlier| self.times[*earlier] <= newest);
+                        there.checked_sub(1).is_some_and(|last| self.times[ended[before][last]] >= oldest)
+                    }
                 };
-                self.far[start][time] = start + self.matching(start, self.places.len() - 1, time).filled;
+                self.far[start][time] = start + self.matching(start, self.block_end(start), time).filled;
                 if self.led_to[start][time] {
-                    ended[start..self.far[start][time]].fill(true);
+                    ends[start..self.far[start][time]].fill(true);
                 }
             }
-            for (latest, _) in latest.iter_mut().zip(ended).filter(|(_, ended)| *ended) {
-                *latest = Some(time);
+            for (ended, _) in ended.iter_mut().zip(ends).filter(|(_, ends)| *ends) {
+                ended.push(time);
             }
         }
     }
 
     fn fill_backward(&mut self) {
-        // By place: the earliest instant so far at which a block can start there.
-        let mut earliest: Vec<Option<usize>> = vec![None; self.places.len()];
+        let places = self.sought.places.len();
+        // By place: the instants so far at which a block can start there, the latest first.
+        let mut started: Vec<Vec<usize>> = vec![Vec::new(); places];
         for time in (0..self.times.len()).rev() {
-            let mut started = Vec::new();
-            for end in 0..self.places.len() {
+            for end in 0..places {
                 let next = end + 1;
-                self.leads_on[end][time] = match earliest.get(next) {
-                    None => self.times[time] == self.until.at,
-                    Some(later) => later.is_some_and(|later| self.is_near(next, time, later)),
+                self.leads_on[end][time] = match started.get(next) {
+                    None => self.times[time] == self.sought.until.at,
+                    Some(later) => {
+                        // The earliest one that is late enough.
+                        let least = self.times[time].plus(self.sought.places[next].gap_min);
+                        let there = later.partition_point(|later| self.times[*later] >= least);
+                        there.checked_sub(1).is_some_and(|last| {
+                            let (oldest, newest) = self.sought.before(next, self.times[later[last]]);
+                            self.times[time] >= oldest && self.times[time] <= newest
+                        })
+                    }
                 };
             }
-            for start in 0..self.places.len() {
+            for (start, started) in started.iter_mut().enumerate() {
                 let ends = start..self.far[start][time];
-                started.extend(ends.into_iter().any(|end| self.leads_on[end][time]).then_some(start));
+                if ends.into_iter().any(|end| self.leads_on[end][time]) {
+                    started.push(time);
+                }
             }
-            started.into_iter().for_each(|start| earliest[start] = Some(time));
         }
     }
 
-    /// Whether the place can be filled at that instant when the one before was at an earlier one.
-    fn is_near(&self, place: usize, earlier: usize, time: usize) -> bool {
-        self.places[place].gap_max.is_none_or(|gap| self.times[time].since(self.times[earlier]) <= gap)
+    /// The last place of a block that starts at a place: those of one block happen at one instant.
+    fn block_end(&self, start: usize) -> usize {
+        let places = self.sought.places;
+        let apart = (start + 1..places.len()).find(|place| places[*place].gap_min > 0);
+        apart.unwrap_or(places.len()) - 1
     }
 
     fn is_match(&self) -> bool {
         let Some(end) = self.times.len().checked_sub(1) else { return false };
-        let places = self.places.len();
+        let places = self.sought.places.len();
         (0..places).any(|start| self.led_to[start][end] && self.far[start][end] == places)
     }
 
-    fn track(&self, place: usize) -> &'b Track {
-        &self.tracks[usize::from(self.places[place].step)]
+    /// The indexes of the hits of that instant that can stand at a place.
+    fn standing(&self, place: usize, time: usize) -> impl Iterator<Item = usize> + use<'b> {
+        let (at, sought) = (self.times[time], self.sought);
+        let track = sought.track(place);
+        track.between(at, at).filter(move |index| {
+            let stamp = track.hit(*index).stamp;
+            let ends = place + 1 < sought.places.len() || stamp == sought.until;
+            ends && (place > 0 || sought.may_begin(stamp))
+        })
     }
 
     /// The events of that instant that can stand at a place.
     fn options(&self, place: usize, time: usize) -> Vec<EventId> {
-        let (at, track) = (self.times[time], self.track(place));
-        let events = track.between(at, at).map(|index| track.hit(index).stamp.event);
-        match place + 1 == self.places.len() {
-            true => events.filter(|event| Stamp { at, event: *event } == self.until).collect(),
-            false => events.collect(),
-        }
+        let track = self.sought.track(place);
+        self.standing(place, time).map(|index| track.hit(index).stamp.event).collect()
     }
 
     /// Fills the places from `start` to `end` at one instant, as far as they can be.
@@ -147,12 +160,8 @@ impl<'b> Blocks<'b> {
 
     /// Adds the hits that can stand in a block which is part of a match.
     fn add_block(&self, start: usize, end: usize, time: usize, parts: &mut [BTreeSet<usize>]) {
-        let at = self.times[time];
         let new = |place: usize, parts: &[BTreeSet<usize>]| -> Vec<usize> {
-            let last = place + 1 == self.places.len();
-            let track = self.track(place);
-            let there = track.between(at, at).filter(|index| !last || track.hit(*index).stamp == self.until);
-            there.filter(|index| !parts[place].contains(index)).collect()
+            self.standing(place, time).filter(|index| !parts[place].contains(index)).collect()
         };
         if (start..=end).all(|place| new(place, parts).is_empty()) {
             return;
@@ -160,7 +169,7 @@ impl<'b> Blocks<'b> {
         let matching = self.matching(start, end, time);
         for place in start..=end {
             for index in new(place, parts) {
-                if matching.allows(place - start, self.track(place).hit(index).stamp.event) {
+                if matching.allows(place - start, self.sought.track(place).hit(index).stamp.event) {
                     parts[place].insert(index);
                 }
             }

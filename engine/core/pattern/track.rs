@@ -203,6 +203,18 @@ impl Track {
         from..to.max(from)
     }
 
+    /// The time of the newest hit before `at`.
+    pub fn last_before(&self, at: EventTime) -> Option<EventTime> {
+        let before = self.hits.partition_point(|hit| hit.stamp.at < at);
+        before.checked_sub(1).map(|index| self.hits[index].stamp.at)
+    }
+
+    /// The time of the oldest hit after `at`.
+    pub fn first_behind(&self, at: EventTime) -> Option<EventTime> {
+        let behind = self.hits.partition_point(|hit| hit.stamp.at <= at);
+        self.hits.get(behind).map(|hit| hit.stamp.at)
+    }
+
     /// The index of exactly this hit, if it is here.
     pub fn find(&self, stamp: Stamp) -> Option<usize> {
         self.hits.binary_search_by(|hit| hit.stamp.cmp(&stamp)).ok()

@@ -167,6 +167,16 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Whether the event satisfies it. The detector answers the same for many conditions at once.
+    pub fn holds(&self, event: &Event<'_>) -> bool {
+        match self {
+            Condition::Test(predicate) => predicate.holds(event),
+            Condition::All(inner) => inner.iter().all(|inner| inner.holds(event)),
+            Condition::Any(inner) => inner.iter().any(|inner| inner.holds(event)),
+            Condition::Not(inner) => !inner.holds(event),
+        }
+    }
+
     /// The predicates in it, each once for every time it stands there.
     pub fn predicates(&self) -> Vec<&Predicate> {
         match self {

@@ -4,21 +4,26 @@ use std::collections::HashMap;
 
 use sightline_schemas::control::EngineSettings;
 use sightline_schemas::incident::{RuleRef, ScopeType};
+use smallvec::SmallVec;
 
 use crate::detect::Detector;
 use crate::field::Field;
 use crate::hit::RuleIndex;
-use crate::rule::check_steps::overlapping;
-use crate::rule::draft::{Draft, DraftInput, DraftStep};
-use crate::rule::plan::{Feed, Input, Need, Pattern, Place, Rule, RuleSet, Step, Timing, Unit};
+use crate::predicate::{Case, Condition, Predicate, Test, Texts, Where};
+use crate::rule::check_steps::{overlapping, sources};
+use crate::rule::draft::{At, Draft, DraftAbsence, DraftInput, DraftStep, IfSilent, Role};
+use crate::rule::plan::{
+    After, Bounds, Feed, Input, Need, Pattern, Place, Rule, RuleSet, Silence, Step, Timing, Unit,
+};
 
 /// Builds the plans of rules that were checked.
 pub(super) fn build(
-    drafts: Vec<Draft>,
+    mut drafts: Vec<Draft>,
     ids: &HashMap<String, usize>,
     depths: &[u8],
     settings: &EngineSettings,
 ) -> RuleSet {
+    drafts.iter_mut().for_each(add_witnesses);
     let mut detector = Detector::default();
     let mut units: Vec<Unit> = Vec::new();
     let mut rules: Vec<Rule> = Vec::with_capacity(drafts.len());
@@ -37,8 +42,10 @@ pub(super) fn build(
                 let keys = draft.by.value.iter().flat_map(|part| key_fields(step, &part.name));
                 let counted = step.counted.iter().map(|(field, _)| field.clone());
                 let passed_on = asked[at].clone();
-                asked[upstream]
-                    .extend(keys.chain(counted).chain(step.shown.iter().cloned()).chain(passed_on));
+                let only = step.only.iter().flat_map(Condition::predicates);
+                let compared = only.map(|predicate| predicate.field.clone());
+                let shown = step.shown.iter().cloned();
+                asked[upstream].extend(keys.chain(counted).chain(shown).chain(compared).chain(passed_on));
             }
         }
     }
@@ -87,8 +94,48 @@ pub(super) fn build(
 fn timing(draft: &Draft) -> Timing {
     match draft.steps.iter().all(|step| step.need.value.only_grows()) {
         true => Timing::AtOnce,
-        false => Timing::Settled { wait: 0 },
+        false => Timing::Settled { wait: followers(draft).map(|(_, _, within)| within).max().unwrap_or(0) },
     }
+}
+
+/// The steps that must not follow the last place: index, absence, and for how long.
+fn followers(draft: &Draft) -> impl Iterator<Item = (usize, &DraftAbsence, i64)> {
+    let last = draft.steps.iter().rposition(DraftStep::is_place);
+    absences(draft).filter(move |(at, _, _)| last.is_some_and(|last| *at > last))
+}
+
+fn absences(draft: &Draft) -> impl Iterator<Item = (usize, &DraftAbsence, i64)> {
+    draft.steps.iter().enumerate().filter_map(|(at, step)| match &step.role {
+        Role::Absent(absence) => {
+            let within = absence.within.as_ref().map_or(draft.window.value, |within| within.value);
+            Some((at, absence, within))
+        }
+        _ => None,
+    })
+}
+
+/// Adds a step for each one that must not follow, of whatever shows that its source is alive, in the same order.
+fn add_witnesses(draft: &mut Draft) {
+    let mut witnesses = Vec::new();
+    for (at, absence, _) in followers(draft) {
+        let step = &draft.steps[at];
+        let condition = match (&absence.if_silent, &absence.alive, sources(step)) {
+            (Some(At { value: IfSilent::Ignore, .. }), _, _) | (_, None, None) => continue,
+            (_, Some(alive), _) => alive.value.clone(),
+            (_, None, Some(sources)) => {
+                let field = Field::parse("source").expect("a name of the event itself");
+                let texts = Texts::new(Where::Whole, Case::Sensitive, sources.to_vec());
+                Condition::Test(Predicate { field, test: Test::Texts(texts) })
+            }
+        };
+        let name =
+            At { value: format!("{} could be reported", step.name.value), span: step.name.span.clone() };
+        let need = At { value: Need::Nothing, span: step.name.span.clone() };
+        let by = step.by.clone();
+        let witness = DraftStep::new(name, DraftInput::Events(condition));
+        witnesses.push(DraftStep { need, by, role: Role::Witness, ..witness });
+    }
+    draft.steps.extend(witnesses);
 }
 
 /// For each rule how late what it takes may come. The completion of a rule that waits comes later than events do, by as
@@ -134,7 +181,11 @@ fn join_unit(
         Timing::Settled { wait } => wait,
     };
     let window = draft.window.value;
-    let reach = window.saturating_add(wait).saturating_add(late);
+    let span = window.saturating_add(wait);
+    // Before a sequence begins, something may have to be missing.
+    let first = draft.steps.iter().position(DraftStep::is_place).unwrap_or(0);
+    let before = absences(draft).filter(|(at, _, _)| *at < first).map(|(_, _, within)| within).max();
+    let reach = span.saturating_add(late).saturating_add(before.unwrap_or(0));
     let new_for = draft.steps.iter().map(|step| match &step.need.value {
         Need::New(novelty) => novelty.forget.max(novelty.learn),
         _ => 0,
@@ -145,7 +196,8 @@ fn join_unit(
             let unit = &mut units[at];
             unit.rules.push(index);
             unit.window = unit.window.max(window);
-            unit.wait = unit.wait.max(wait);
+            unit.span = unit.span.max(span);
+            unit.gap = unit.gap.max(span);
             unit.reach = unit.reach.max(reach);
             unit.memory = unit.memory.max(memory);
             unit.fingerprint = unit.fingerprint.rotate_left(7) ^ fingerprint;
@@ -157,7 +209,8 @@ fn join_unit(
                 group: draft.group.as_ref().map(|group| group.value.clone()),
                 rules: vec![index],
                 window,
-                wait,
+                span,
+                gap: span,
                 reach,
                 memory,
                 by: draft.by.value.clone(),
@@ -173,14 +226,49 @@ fn pattern(draft: &Draft) -> Pattern {
     if !draft.ordered {
         return Pattern::AllOf { distinct_events: overlapping && draft.distinct_events.unwrap_or(true) };
     }
-    let mut places = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
+    let mut between: SmallVec<[u8; 2]> = SmallVec::new();
     for (at, step) in draft.steps.iter().enumerate() {
-        let gap_max = step.gap_max.as_ref().map(|gap| gap.value);
-        places.push(Place { step: at as u8, gap_max });
-        // The further events of the same step follow without a limit of their own.
-        places.extend((1..step.need.value.threshold()).map(|_| Place { step: at as u8, gap_max: None }));
+        match &step.role {
+            Role::Absent(_) => between.push(at as u8),
+            Role::Until | Role::Witness => {}
+            Role::Place => {
+                let first = places.is_empty();
+                // What must not happen before the first place is one of the bounds.
+                let unless = std::mem::take(&mut between);
+                places.push(Place {
+                    step: at as u8,
+                    gap_min: step.gap_min.as_ref().map_or(0, |gap| gap.value),
+                    gap_max: step.gap_max.as_ref().map(|gap| gap.value),
+                    unless: if first { SmallVec::new() } else { unless },
+                });
+                // The further events of the same step follow without a limit of their own.
+                places.extend((1..step.need.value.threshold()).map(|_| Place::of(at as u8)));
+            }
+        }
     }
-    Pattern::Sequence { places, overlapping }
+    Pattern::Sequence { places, overlapping, bounds: bounds(draft) }
+}
+
+fn bounds(draft: &Draft) -> Bounds {
+    let first = draft.steps.iter().position(DraftStep::is_place).unwrap_or(0);
+    let before = absences(draft).filter(|(at, _, _)| *at < first);
+    let mut witnesses = (0..draft.steps.len()).filter(|at| matches!(draft.steps[*at].role, Role::Witness));
+    let after = followers(draft).map(|(at, absence, within)| {
+        let asked = absence.if_silent.as_ref().map_or(IfSilent::Say, |it| it.value);
+        let known = absence.alive.is_some() || sources(&draft.steps[at]).is_some();
+        let silence = (asked != IfSilent::Ignore && known).then(|| Silence {
+            witness: witnesses.next().expect("one was added for each") as u8,
+            say: asked == IfSilent::Say,
+        });
+        After { step: at as u8, within, silence }
+    });
+    let until = draft.steps.iter().position(|step| matches!(step.role, Role::Until));
+    Bounds {
+        before: before.map(|(at, _, within)| (at as u8, within)).collect(),
+        after: after.collect(),
+        until: until.map(|at| at as u8),
+    }
 }
 
 fn key_fields(step: &DraftStep, part: &str) -> Vec<Field> {
@@ -219,6 +307,7 @@ fn build_step(
             DraftInput::Completions(target) => Input::Completions(crate::detect::index(ids[&target.value])),
         },
         need: step.need.value,
+        only: step.only,
         keys,
         counted: step.counted,
         shown,

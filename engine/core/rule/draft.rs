@@ -1,6 +1,8 @@
 //! The shape of one rule, understood by itself: every key known, every value of the right sort. What concerns several
 //! rules is for [`check`](crate::rule::check).
 
+use std::ops::Range;
+
 use sightline_schemas::Severity;
 use sightline_schemas::incident::SeverityBasis;
 
@@ -12,7 +14,7 @@ use crate::limits::{
 };
 use crate::predicate::Condition;
 use crate::rule::diagnostic::nearest;
-use crate::rule::draft_step::step;
+use crate::rule::draft_step::{step, until};
 use crate::rule::plan::{KeyPart, Need};
 pub use crate::rule::problems::print_duration;
 pub(crate) use crate::rule::problems::{At, Problems};
@@ -47,10 +49,65 @@ pub(crate) struct DraftStep {
     pub(crate) input: DraftInput,
     pub(crate) need: At<Need>,
     pub(crate) counted: Option<(Field, Normal)>,
+    pub(crate) gap_min: Option<At<i64>>,
     pub(crate) gap_max: Option<At<i64>>,
+    /// What part it plays.
+    pub(crate) role: Role,
+    /// Of completions of another rule, those of which this holds.
+    pub(crate) only: Option<Condition>,
     /// Fields of the key by part name, where they are not the part's own name.
     pub(crate) by: Vec<(At<String>, Vec<Field>)>,
     pub(crate) shown: Vec<Field>,
+}
+
+/// What part a step plays.
+#[derive(Clone, Debug)]
+pub(crate) enum Role {
+    /// It must happen.
+    Place,
+    /// It must not happen at that place of the order.
+    Absent(DraftAbsence),
+    /// It ends a sequence that has begun.
+    Until,
+    /// Anything that shows that whoever reports another step is alive.
+    Witness,
+}
+
+/// A step that must not happen.
+#[derive(Clone, Debug)]
+pub(crate) struct DraftAbsence {
+    pub(crate) span: Range<usize>,
+    pub(crate) within: Option<At<i64>>,
+    /// What to do where its source is silent, if it is said.
+    pub(crate) if_silent: Option<At<IfSilent>>,
+    /// What shows that its source is alive, where it is not its `source`.
+    pub(crate) alive: Option<At<Condition>>,
+}
+
+/// What to do where whoever would report a step is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfSilent {
+    /// Say it, marked as unknown.
+    Say,
+    /// Say nothing, and count it.
+    Drop,
+    /// Do not ask.
+    Ignore,
+}
+
+impl DraftStep {
+    /// A step that takes one event, or one completion, and says nothing else.
+    pub(crate) fn new(name: At<String>, input: DraftInput) -> Self {
+        let need = At { value: Need::events(1), span: name.span.clone() };
+        let (counted, gap_min, gap_max, only) = (None, None, None, None);
+        let (by, shown, role) = (Vec::new(), Vec::new(), Role::Place);
+        DraftStep { name, input, need, counted, gap_min, gap_max, role, only, by, shown }
+    }
+
+    /// Whether it must happen.
+    pub(crate) fn is_place(&self) -> bool {
+        matches!(self.role, Role::Place)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +116,7 @@ pub(crate) enum DraftInput {
     Completions(At<String>),
 }
 
-const RULE_KEYS: [&str; 15] = [
+const RULE_KEYS: [&str; 16] = [
     "id",
     "title",
     "description",
@@ -74,6 +131,7 @@ const RULE_KEYS: [&str; 15] = [
     "group",
     "by",
     "steps",
+    "until",
     "tests",
 ];
 
@@ -156,7 +214,12 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
     if tags.len() > TAGS_MAX {
         problems.error(&node.span, format!("{} tags", tags.len()), format!("at most {TAGS_MAX}"), None);
     }
-    let steps = steps(get("steps"), node, problems);
+    let mut steps = steps(get("steps"), node, problems);
+    if let Some(until) = get("until").and_then(|node| until(node, problems))
+        && let Some(steps) = &mut steps
+    {
+        steps.push(until);
+    }
     let id = id?;
     Some(Draft {
         file: problems.file,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use sightline_schemas::control::EngineSettings;
 use sightline_schemas::incident::{ScopeType, SeverityBasis};
 use sightline_schemas::{Severity, incident::RuleRef};
+use smallvec::SmallVec;
 
 use crate::detect::Detector;
 use crate::field::Field;
@@ -41,8 +42,11 @@ pub struct Unit {
     pub rules: Vec<RuleIndex>,
     /// The longest window of its rules, in microseconds.
     pub window: i64,
-    /// The longest time that one of its rules waits behind the last event of a moment, in microseconds.
-    pub wait: i64,
+    /// How far back from a moment its evidence can lie, in microseconds: the window, and how long something must not
+    /// follow.
+    pub span: i64,
+    /// Moments no further apart than so many microseconds belong to one incident.
+    pub gap: i64,
     /// How far behind a key's newest event something can still matter, in microseconds.
     pub reach: i64,
     /// How long a key without hits is remembered beyond the settings, in microseconds.
@@ -123,16 +127,65 @@ pub enum Pattern {
         places: Vec<Place>,
         /// Whether one event could satisfy two steps.
         overlapping: bool,
+        /// What must not happen before, after and all along.
+        bounds: Bounds,
     },
 }
 
-/// One place of a sequence.
+/// What must not happen around a sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Steps that must not happen for so many microseconds before the first place.
+    pub before: Vec<(u8, i64)>,
+    /// Steps that must not follow the last place.
+    pub after: Vec<After>,
+    /// The step that ends a sequence which has begun.
+    pub until: Option<u8>,
+}
+
+/// A step that must not follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct After {
+    /// The step.
+    pub step: u8,
+    /// For so many microseconds.
+    pub within: i64,
+    /// How to know that it would have been reported.
+    pub silence: Option<Silence>,
+}
+
+/// How to judge that whoever would report a step is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The step that anything from there satisfies.
+    pub witness: u8,
+    /// Whether the rule speaks all the same.
+    pub say: bool,
+}
+
+/// One place of a sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The step whose hits can stand here.
     pub step: u8,
+    /// Least microseconds since the place before.
+    pub gap_min: i64,
     /// Most microseconds since the place before, if limited.
     pub gap_max: Option<i64>,
+    /// Steps that must not happen since the place before.
+    pub unless: SmallVec<[u8; 2]>,
+}
+
+impl Place {
+    /// Of a step, anywhere behind the place before.
+    pub fn of(step: u8) -> Self {
+        Place { step, gap_min: 0, gap_max: None, unless: SmallVec::new() }
+    }
+
+    /// Whether the place before must not be just anywhere before.
+    pub fn is_limited(&self) -> bool {
+        self.gap_min > 0 || self.gap_max.is_some() || !self.unless.is_empty()
+    }
 }
 
 /// A step of a rule.
@@ -142,6 +195,8 @@ pub struct Step {
     pub name: String,
     /// What can satisfy it.
     pub input: Input,
+    /// Of completions, those of which this holds.
+    pub only: Option<Condition>,
     /// How much of that it takes.
     pub need: Need,
     /// For each part of the key, the fields that hold its value; more than one where any of them will do.
@@ -172,6 +227,8 @@ pub enum Need {
     Measure(Measure, Range),
     /// A value of the counted field that the key has not had for a while.
     New(Novelty),
+    /// Nothing: such an event speaks against the rule, or for its source being alive.
+    Nothing,
 }
 
 /// What is measured over numbers.
@@ -216,6 +273,7 @@ impl Need {
         match self {
             Need::Events(range) | Need::Values(range) => range.least_count(),
             Need::Measure(..) | Need::New(_) => 1,
+            Need::Nothing => 0,
         }
     }
 
@@ -223,7 +281,7 @@ impl Need {
     pub fn only_grows(&self) -> bool {
         match self {
             Need::Events(range) | Need::Values(range) => range.is_open_above(),
-            Need::Measure(..) | Need::New(_) => false,
+            Need::Measure(..) | Need::New(_) | Need::Nothing => false,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use crate::limits::YAML_DEPTH_MAX;
+
 /// A value and the bytes of the file that it came from.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -155,7 +157,10 @@ pub struct Malformed {
 /// When it is no YAML, names a key twice in one map, or expands beyond all measure.
 pub fn read(text: &str) -> Result<Node, Malformed> {
     // `no`, `yes` and `off` are words: only `true` and `false` are flags.
-    let options = serde_saphyr::options! { strict_booleans: true };
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        budget: serde_saphyr::budget! { max_depth: YAML_DEPTH_MAX },
+    };
     serde_saphyr::from_str_with_options::<Raw>(text, options).map(Raw::into_node).map_err(|error| {
         let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
         let at = offset(text, place.0, place.1);

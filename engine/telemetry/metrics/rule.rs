@@ -15,6 +15,7 @@ pub struct RuleMetrics {
     hits: IntCounter,
     matches: IntCounter,
     suppressed: IntCounter,
+    unknown: IntCounter,
     incidents: [IntCounter; Change::ALL.len()],
     keys: IntGauge,
     window_hits: IntGauge,
@@ -34,6 +35,11 @@ impl RuleMetrics {
     /// A match was held back by the rule's own policy.
     pub fn suppressed(&self) {
         self.suppressed.inc();
+    }
+
+    /// So often nobody could know whether a step followed, as its source was silent.
+    pub fn unknown(&self, times: u64) {
+        self.unknown.inc_by(times);
     }
 
     /// An incident message of the rule was published.
@@ -56,6 +62,7 @@ pub(super) struct Rules {
     hits: IntCounterVec,
     matches: IntCounterVec,
     suppressed: IntCounterVec,
+    unknown: IntCounterVec,
     incidents: IntCounterVec,
     keys: IntGaugeVec,
     window_hits: IntGaugeVec,
@@ -70,6 +77,10 @@ impl Rules {
             hits: counters("hits_total", "Events that satisfied a step of a rule."),
             matches: counters("matches_total", "Times that a rule's pattern was complete."),
             suppressed: counters("suppressed_total", "Matches that a rule's own policy held back."),
+            unknown: counters(
+                "unknown_total",
+                "Steps that may have followed or not: their source was silent.",
+            ),
             incidents: declare.counters(
                 "incidents_total",
                 "Incident messages, by what they tell.",
@@ -96,6 +107,7 @@ impl Rules {
             hits: self.hits.with_label_values(&[rule]),
             matches: self.matches.with_label_values(&[rule]),
             suppressed: self.suppressed.with_label_values(&[rule]),
+            unknown: self.unknown.with_label_values(&[rule]),
             incidents: Change::ALL.map(|change| self.incidents.with_label_values(&[rule, change.as_str()])),
             keys: self.keys.with_label_values(&[rule]),
             window_hits: self.window_hits.with_label_values(&[rule]),
@@ -113,7 +125,7 @@ impl Rules {
         self.loaded.set(whole(known.len()));
         for rule in before.into_keys() {
             // An error would mean that the series is gone already, which is what is wanted.
-            for counters in [&self.hits, &self.matches, &self.suppressed] {
+            for counters in [&self.hits, &self.matches, &self.suppressed, &self.unknown] {
                 let _ = counters.remove_label_values(&[&rule]);
             }
             for gauges in [&self.keys, &self.window_hits] {
