@@ -31,8 +31,8 @@ enum Format {
 /// When settings are wrong or files cannot be read. Wrong rules are an exit code.
 pub fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let config = global.load()?.config;
-    let paths = if args.paths.is_empty() { &config.rules.paths } else { &args.paths };
-    let judged = Judged::read(paths, &config.engine.settings())?;
+    let paths = config.rule_paths(&args.paths);
+    let judged = Judged::read(&paths, &config.engine.settings())?;
     match args.format {
         Format::Text => text(&judged, global)?,
         Format::Json => json(&judged)?,

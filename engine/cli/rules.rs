@@ -73,7 +73,9 @@ fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         let entry = entry.with_context(|| format!("cannot read folder {}", path.display()))?.path();
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let yaml = entry.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        if !hidden && (entry.is_dir() || yaml) {
+        // Mappings are chosen by name: several that lie together are for different events.
+        let mappings = entry.is_dir() && entry.file_name().is_some_and(|name| name == "mappings");
+        if !hidden && !mappings && (entry.is_dir() || yaml) {
             collect(&entry, found)?;
         }
     }

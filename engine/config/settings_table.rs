@@ -92,13 +92,14 @@ const LONGEST: u64 = 3_650 * DAY;
 const MIB: u64 = 1 << 20;
 
 /// The sections, in the order in which they are written.
-pub static SECTIONS: [Section; 8] = [
+pub static SECTIONS: [Section; 9] = [
     section(
         "nats",
         "The NATS server. At most one way to log in: creds_file, nkey_seed_file, user and password, or token.",
     ),
     section("streams", "The JetStream streams, created where they are missing."),
     section("rules", "What to look for."),
+    section("sigma", "How Sigma rules among them are read."),
     section("engine", "Settings that can change a result: they travel through the log with the rules."),
     section("worker", "How the worker reads and works. None of these changes a result."),
     section("state", "Checkpoints: a cache of the log. Losing them costs time, never truth."),
@@ -107,7 +108,7 @@ pub static SECTIONS: [Section; 8] = [
 ];
 
 /// The settings, section by section.
-pub static SETTINGS: [Setting; 46] = [
+pub static SETTINGS: [Setting; 47] = [
     setting(
         "nats.url",
         Kind::Url,
@@ -207,6 +208,12 @@ pub static SETTINGS: [Setting; 46] = [
         Kind::Paths,
         "[rules]",
         "Rule files, and directories of them; relative to the working directory.",
+    ),
+    setting(
+        "sigma.mapping",
+        Kind::Paths,
+        "[]",
+        "Files that say how Sigma's names are those of events, such as rules/mappings/ecs.yaml.",
     ),
     setting(
         "engine.lateness",

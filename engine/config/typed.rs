@@ -21,6 +21,8 @@ pub struct Config {
     pub streams: StreamsConfig,
     /// What to look for.
     pub rules: RulesConfig,
+    /// How Sigma rules are read.
+    pub sigma: SigmaConfig,
     /// Settings that can change a result.
     pub engine: EngineConfig,
     /// How the worker reads and works.
@@ -96,6 +98,21 @@ pub struct StreamsConfig {
 pub struct RulesConfig {
     /// Rule files, and directories of them.
     pub paths: Vec<PathBuf>,
+}
+
+/// How Sigma rules are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigmaConfig {
+    /// Files of mappings.
+    pub mapping: Vec<PathBuf>,
+}
+
+impl Config {
+    /// What is read for rules: the files that are `given`, or those of the settings, and the mappings for Sigma's.
+    pub fn rule_paths(&self, given: &[PathBuf]) -> Vec<PathBuf> {
+        let rules = if given.is_empty() { &self.rules.paths } else { given };
+        rules.iter().chain(&self.sigma.mapping).cloned().collect()
+    }
 }
 
 /// Settings that can change a result. They reach the engine through the log: see [`EngineConfig::settings`].
@@ -258,6 +275,7 @@ impl Config {
                 evidence_max_bytes: read.bytes("streams.evidence_max_bytes"),
             },
             rules: RulesConfig { paths: read.paths("rules.paths") },
+            sigma: SigmaConfig { mapping: read.paths("sigma.mapping") },
             engine: EngineConfig {
                 lateness: read.duration("engine.lateness"),
                 coalesce: read.duration("engine.coalesce"),

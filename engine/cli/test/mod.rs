@@ -60,7 +60,7 @@ enum Format {
 /// When settings, rules or tests are wrong, or files cannot be read.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let config = global.load_for_person()?.config;
-    let paths = if args.paths.is_empty() { &config.rules.paths } else { &args.paths };
+    let paths = &config.rule_paths(&args.paths);
     let settings = config.engine.settings();
     let once = || Suite::read(paths, &settings, args.only.as_deref(), global.colors().stderr);
     if args.watch {

@@ -116,7 +116,7 @@ pub(crate) enum DraftInput {
     Completions(At<String>),
 }
 
-const RULE_KEYS: [&str; 16] = [
+pub(crate) const RULE_KEYS: [&str; 16] = [
     "id",
     "title",
     "description",

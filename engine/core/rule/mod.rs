@@ -15,6 +15,7 @@ mod draft_compare;
 mod draft_match;
 mod draft_need;
 mod draft_step;
+mod files;
 pub mod lists;
 mod modifiers;
 pub mod plan;
@@ -26,3 +27,5 @@ pub use check::check;
 pub use diagnostic::{Diagnostic, Level, Source};
 pub use plan::{Input, KeyPart, Measure, Need, Novelty, Pattern, Rule, RuleSet, Step, Timing, Unit};
 pub use range::{Comparison, Range};
+
+pub(crate) use draft_match::condition as match_block;

@@ -156,19 +156,37 @@ pub struct Malformed {
 /// # Errors
 /// When it is no YAML, names a key twice in one map, or expands beyond all measure.
 pub fn read(text: &str) -> Result<Node, Malformed> {
+    let options = options();
+    let read = serde_saphyr::from_str_with_options::<Raw>(text, options);
+    read.map(Raw::into_node).map_err(|error| malformed(text, &error))
+}
+
+/// Reads a file of several documents; those with nothing in them are left out.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_all(text: &str) -> Result<Vec<Node>, Malformed> {
+    let options = options();
+    let read = serde_saphyr::from_multiple_with_options::<Raw>(text, options);
+    read.map(|documents| documents.into_iter().map(Raw::into_node).collect())
+        .map_err(|error| malformed(text, &error))
+}
+
+fn options() -> serde_saphyr::Options {
     // `no`, `yes` and `off` are words: only `true` and `false` are flags.
-    let options = serde_saphyr::options! {
+    serde_saphyr::options! {
         strict_booleans: true,
         budget: serde_saphyr::budget! { max_depth: YAML_DEPTH_MAX },
-    };
-    serde_saphyr::from_str_with_options::<Raw>(text, options).map(Raw::into_node).map_err(|error| {
-        let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
-        let at = offset(text, place.0, place.1);
-        // The first line says it; the rest is an excerpt, which we draw ourselves.
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default().to_owned();
-        Malformed { message, span: at..at + 1 }
-    })
+    }
+}
+
+fn malformed(text: &str, error: &serde_saphyr::Error) -> Malformed {
+    let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+    let at = offset(text, place.0, place.1);
+    // The first line says it; the rest is an excerpt, which we draw ourselves.
+    let message = error.without_snippet().to_string();
+    let message = message.lines().next().unwrap_or_default().to_owned();
+    Malformed { message, span: at..at + 1 }
 }
 
 /// The byte at a line and column, both counted from 1, the column in characters.
