@@ -31,7 +31,7 @@ macro_rules! files {
 }
 
 files! {
-    engine measures patterns poison predicates sentracore sequences streamtrace trace
+    engine measures patterns poison policies predicates sentracore sequences streamtrace trace
 }
 
 /// The recorded intrusions, as a file: log time follows event time.

@@ -24,13 +24,15 @@ pub enum Normal {
     Url,
     /// Lower case, no dot at the end.
     Domain,
+    /// Lower case.
+    Email,
     /// Whatever of the above the value looks like.
     Value,
 }
 
 impl Normal {
     /// All of them with the name that a rule uses.
-    pub const NAMES: [(&'static str, Normal); 8] = [
+    pub const NAMES: [(&'static str, Normal); 9] = [
         ("text", Normal::Text),
         ("host", Normal::Host),
         ("user", Normal::User),
@@ -38,6 +40,7 @@ impl Normal {
         ("hash", Normal::Hash),
         ("url", Normal::Url),
         ("domain", Normal::Domain),
+        ("email", Normal::Email),
         ("value", Normal::Value),
     ];
 
@@ -50,6 +53,7 @@ impl Normal {
             "md5" | "sha1" | "sha256" | "sha512" | "hash" | "file_hash" | "image_hash" => Normal::Hash,
             "url" => Normal::Url,
             "domain" | "query" => Normal::Domain,
+            "email" | "mail" => Normal::Email,
             "value" | "indicator" => Normal::Value,
             "ip" => Normal::Ip,
             _ if last.ends_with("_ip") => Normal::Ip,
@@ -78,6 +82,7 @@ impl Normal {
             Normal::User => account(text),
             Normal::Ip => ip(text).unwrap_or_else(|| text.to_lowercase()),
             Normal::Hash => text.to_ascii_lowercase(),
+            Normal::Email => text.to_lowercase(),
             Normal::Url => url(text).unwrap_or_else(|| text.to_owned()),
             Normal::Value => {
                 ip(text).or_else(|| url(text)).unwrap_or_else(|| text.trim_end_matches('.').to_lowercase())
@@ -178,7 +183,15 @@ impl Key {
 
     /// The key for people.
     pub fn display(&self) -> String {
-        if self.0.is_empty() { "everything".to_owned() } else { self.0.join(" | ") }
+        match self.0.is_empty() {
+            true => "everything".to_owned(),
+            false => self
+                .0
+                .iter()
+                .map(|value| if value.is_empty() { "-" } else { value })
+                .collect::<Vec<_>>()
+                .join(" | "),
+        }
     }
 
     /// The values with the names of their parts.

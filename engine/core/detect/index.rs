@@ -42,6 +42,15 @@ pub struct Memo {
     answers: Vec<(u64, bool)>,
     event: u64,
     candidates: Vec<u32>,
+    /// Rules of which an exception held, once for each event.
+    pub(super) excepted: Vec<RuleIndex>,
+}
+
+impl Memo {
+    /// The rules of which an exception held since this was last asked.
+    pub fn take_excepted(&mut self) -> Vec<RuleIndex> {
+        std::mem::take(&mut self.excepted)
+    }
 }
 
 impl Detector {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use sightline_schemas::incident::Named;
 use sightline_schemas::{Event, EventId, Position, TimeSource};
 
+use crate::attack::Attack;
 use crate::correlate::Completion;
 use crate::detect::Memo;
 use crate::detect::completion_event::as_event;
@@ -14,6 +15,7 @@ use crate::hit::{Brief, Hit, Measured, RuleIndex};
 use crate::key::{Key, Normal};
 use crate::limits::{KEYS_PER_HIT_MAX, SHOWN_VALUE_BYTES_MAX};
 use crate::predicate::Condition;
+use crate::rule::policy::Exception;
 use crate::rule::{KeyPart, Need, RuleSet, Step};
 
 /// The hits of an event, in the order of rules, steps and keys.
@@ -25,8 +27,21 @@ pub fn event_hits(
     memo: &mut Memo,
     hits: &mut Vec<Hit>,
 ) {
+    let mut excepted_from: Vec<RuleIndex> = Vec::new();
     rules.detector.satisfied(event, memo, |(rule, step_index)| {
-        let step = &rules.rule(rule).steps[usize::from(step_index)];
+        let plan = rules.rule(rule);
+        let step = &plan.steps[usize::from(step_index)];
+        let excepted = |exception: &Exception| {
+            exception.expires.is_none_or(|expires| event.occurred_at < expires)
+                && exception.condition.holds(event)
+        };
+        if plan.policies.exceptions.iter().any(excepted) {
+            // An event is excepted once, however many steps it satisfies.
+            if excepted_from.last() != Some(&rule) {
+                excepted_from.push(rule);
+            }
+            return;
+        }
         let keys = keys(&step.keys, &rules.unit_of(rule).by, |field, take| {
             field.any(event, |value| {
                 take(value.text());
@@ -58,6 +73,7 @@ pub fn event_hits(
             brief: Arc::clone(&brief),
         }));
     });
+    memo.excepted.extend(excepted_from);
 }
 
 /// The hits that the completion of a rule is for the rules that build on it.
@@ -158,6 +174,10 @@ fn keys<'f>(
                 }
             });
         }
+        if values.is_empty() && part.optional {
+            // A key of its own: nothing in this part.
+            values.push(String::new());
+        }
         let combine = |key: &Vec<String>| {
             let key = key.clone();
             values
@@ -183,6 +203,11 @@ fn brief(step: &Step, event: &Event<'_>) -> Brief {
         user: event.user.as_deref().or_else(|| event.fields.get("user")?.as_str()).map(short),
         severity: event.severity,
         title: event.title.as_deref().map(short),
+        attack: event
+            .attack
+            .is_some()
+            .then(|| Box::new(Attack::of(event)))
+            .filter(|attack| !attack.is_empty()),
         fields: shown.collect(),
     }
 }
@@ -202,13 +227,18 @@ fn completion_brief<'c>(
             fields.push(named.clone());
         }
     }
+    let mut attack = upstream.notes.attack.clone();
+    if let Some(own) = &completion.brief.attack {
+        attack.merge(own);
+    }
     Brief {
         source: completion.brief.source.clone(),
         kind: format!("rule:{}", upstream.reference.id).into(),
         host_id: completion.brief.host_id.clone().or_else(|| host.map(|(_, value)| value.clone())),
         user: lookup("user").map(Box::from),
         severity: upstream.severity,
-        title: Some(upstream.title.as_str().into()),
+        title: Some(upstream.title_for(&completion.key, by).into()),
+        attack: Some(Box::new(attack)).filter(|attack| !attack.is_empty()),
         fields,
     }
 }

@@ -14,12 +14,16 @@ mod draft_case;
 mod draft_compare;
 mod draft_match;
 mod draft_need;
+mod draft_policy;
 mod draft_step;
+mod draft_text;
 pub mod lists;
 mod modifiers;
 pub mod plan;
+pub mod policy;
 mod problems;
 pub mod range;
+pub mod template;
 pub mod tree;
 
 pub use check::check;
