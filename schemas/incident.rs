@@ -125,6 +125,20 @@ pub enum Resolution {
     Unspecified,
 }
 
+impl Resolution {
+    /// The resolution as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Resolution::Fixed => "fixed",
+            Resolution::FalsePositive => "false_positive",
+            Resolution::Duplicate => "duplicate",
+            Resolution::Accepted => "accepted",
+            Resolution::Benign => "benign",
+            Resolution::Unspecified => "unspecified",
+        }
+    }
+}
+
 /// How the severity of an incident is found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -134,6 +148,8 @@ pub enum SeverityBasis {
     Rule,
     /// The highest of its evidence.
     Max,
+    /// A threshold of the rule raised it.
+    Raised,
 }
 
 /// What an incident is about.
@@ -174,6 +190,18 @@ pub struct Named {
     pub name: String,
     /// Its value.
     pub value: String,
+}
+
+/// Tactics and techniques of MITRE ATT&CK, of the rule and of the evidence, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AttackIds {
+    /// Tactics, such as `TA0011`.
+    pub tactics: Vec<String>,
+    /// Techniques, such as `T1071` or `T1059.001`.
+    pub techniques: Vec<String>,
+    /// Those of both that are no ids of the version known here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 /// The rule that an incident comes from.
@@ -302,6 +330,9 @@ pub struct Incident {
     pub users: Vec<String>,
     /// The rule's tags.
     pub tags: Vec<String>,
+    /// Tactics and techniques, of the rule and of the evidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attack: Option<AttackIds>,
     /// Matches that this incident absorbed instead of another being opened.
     pub suppressed_count: u64,
     /// The incident of the same rule and key before this one.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::incident::Named;
 use sightline_schemas::{EventId, EventTime, Position, Severity};
 
+use crate::attack::Attack;
 use crate::key::Key;
 
 /// A rule of the set in force, by its place there.
@@ -78,6 +79,8 @@ pub struct Brief {
     pub severity: Severity,
     /// One line for people.
     pub title: Option<Box<str>>,
+    /// Tactics and techniques that it names.
+    pub attack: Option<Box<Attack>>,
     /// The fields that the rule reads, and their values.
     pub fields: Vec<Named>,
 }
@@ -93,6 +96,7 @@ impl Brief {
                 user: None,
                 severity: Severity::Info,
                 title: None,
+                attack: None,
                 fields: Vec::new(),
             })
         });

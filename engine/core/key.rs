@@ -26,13 +26,15 @@ pub enum Normal {
     Url,
     /// Lower case, no dot at the end.
     Domain,
+    /// Lower case.
+    Email,
     /// Whatever of the above the value looks like.
     Value,
 }
 
 impl Normal {
     /// All of them with the name that a rule uses.
-    pub const NAMES: [(&'static str, Normal); 9] = [
+    pub const NAMES: [(&'static str, Normal); 10] = [
         ("text", Normal::Text),
         ("caseless", Normal::Caseless),
         ("host", Normal::Host),
@@ -41,6 +43,7 @@ impl Normal {
         ("hash", Normal::Hash),
         ("url", Normal::Url),
         ("domain", Normal::Domain),
+        ("email", Normal::Email),
         ("value", Normal::Value),
     ];
 
@@ -53,6 +56,7 @@ impl Normal {
             "md5" | "sha1" | "sha256" | "sha512" | "hash" | "file_hash" | "image_hash" => Normal::Hash,
             "url" => Normal::Url,
             "domain" | "query" => Normal::Domain,
+            "email" | "mail" => Normal::Email,
             "value" | "indicator" => Normal::Value,
             "ip" => Normal::Ip,
             _ if last.ends_with("_ip") => Normal::Ip,
@@ -82,6 +86,7 @@ impl Normal {
             Normal::User => account(text),
             Normal::Ip => ip(text).unwrap_or_else(|| text.to_lowercase()),
             Normal::Hash => text.to_ascii_lowercase(),
+            Normal::Email => text.to_lowercase(),
             Normal::Url => url(text).unwrap_or_else(|| text.to_owned()),
             Normal::Value => {
                 ip(text).or_else(|| url(text)).unwrap_or_else(|| text.trim_end_matches('.').to_lowercase())
@@ -182,7 +187,15 @@ impl Key {
 
     /// The key for people.
     pub fn display(&self) -> String {
-        if self.0.is_empty() { "everything".to_owned() } else { self.0.join(" | ") }
+        match self.0.is_empty() {
+            true => "everything".to_owned(),
+            false => self
+                .0
+                .iter()
+                .map(|value| if value.is_empty() { "-" } else { value })
+                .collect::<Vec<_>>()
+                .join(" | "),
+        }
     }
 
     /// The values with the names of their parts.

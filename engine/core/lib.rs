@@ -7,6 +7,7 @@
 //! satisfies, [`hit`] is the narrow waist that carries the answer, [`correlate`] keeps what one key remembers of a rule
 //! and decides, [`pattern`] says when a rule is complete. [`explain`] tells people why something did not happen.
 
+pub mod attack;
 pub mod correlate;
 pub mod detect;
 pub mod explain;

@@ -74,3 +74,13 @@ pub const LIST_FILE_BYTES_MAX: usize = 32 << 20;
 pub const CASE_EVENTS_MAX: usize = 200_000;
 /// Events that nearly satisfied a step and are kept while somebody asks why a rule is not complete: the nearest ones.
 pub const NEAR_MISSES_MAX: usize = 64;
+/// Tactics and techniques that an incident names: a campaign has a few dozen.
+pub const ATTACK_IDS_MAX: usize = 64;
+/// Pieces of evidence that a rule may ask to be listed for a step.
+pub const EVIDENCE_MAX: u32 = 200;
+/// Exceptions of one rule: each is asked of every event that satisfies a step.
+pub const EXCEPTIONS_MAX: usize = 256;
+/// Thresholds at which a rule raises its severity.
+pub const RAISES_MAX: usize = 16;
+/// Bytes of one value put into a title or description.
+pub const TEMPLATE_VALUE_BYTES_MAX: usize = 128;

@@ -84,6 +84,7 @@ pub(super) fn hit(rule: u32, number: u64, second: i64) -> Hit {
     let key = format!("host-{number:07}.example.net");
     let at = EventTime::from_micros((1_767_225_600 + second) * 1_000_000);
     let brief = Brief {
+        attack: None,
         source: "sentry".into(),
         kind: "auth.login_failed".into(),
         host_id: Some(key.as_str().into()),

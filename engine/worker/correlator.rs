@@ -59,6 +59,8 @@ pub struct Correlator {
     table: Arc<StateTable>,
     partitions: Vec<Partition>,
     memo: Memo,
+    /// Rules of which an exception held, since facts were followed last.
+    excepted: Vec<sightline_core::hit::RuleIndex>,
     observer: Option<Box<dyn Observer>>,
 }
 
@@ -66,7 +68,14 @@ impl Correlator {
     /// Over these states, shared by so many partitions.
     pub fn new(rules: Arc<RuleSet>, table: Arc<StateTable>, partitions: usize) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
-        let mut correlator = Correlator { rules, table, partitions, memo: Memo::default(), observer: None };
+        let mut correlator = Correlator {
+            rules,
+            table,
+            partitions,
+            memo: Memo::default(),
+            excepted: Vec::new(),
+            observer: None,
+        };
         correlator.adopt_all();
         correlator
     }
@@ -135,6 +144,7 @@ impl Correlator {
             observer.event(event, position);
         }
         event_hits(&self.rules, event, raw, tenant, position, &mut self.memo, hits);
+        self.excepted.extend(self.memo.take_excepted());
     }
 
     /// Lets somebody look at every event.
@@ -171,11 +181,13 @@ impl Correlator {
         let Facts { times, hits, commands } = facts;
         let Some((_, log_time)) = times.last().copied() else { return Followed::default() };
         let strata = usize::from(self.rules.strata);
+        let excepted = std::mem::take(&mut self.excepted);
         let mut waiting: Vec<Vec<(Option<Order>, Hit)>> = vec![Vec::new(); strata];
         for hit in hits {
             waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((None, hit));
         }
         let mut followed = Followed { commands: vec![None; commands.len()], ..Followed::default() };
+        followed.counts.extend(excepted.into_iter().map(|rule| (rule, Counted::Excepted)));
         let mut effects: Vec<(Order, IncidentMessage)> = Vec::new();
         for stratum in 0..strata {
             let mut hits = std::mem::take(&mut waiting[stratum]);

@@ -52,6 +52,8 @@ pub struct RuleTally {
     pub matches: u64,
     /// Times that opened no incident.
     pub suppressed: u64,
+    /// Events of which an exception held.
+    pub excepted: u64,
     /// Times that nobody could know whether a step followed.
     pub unknown: u64,
     /// Messages by what they say.
@@ -301,6 +303,7 @@ impl Machine {
                     tally.matches += 1;
                     tally.suppressed += u64::from(!opened);
                 }
+                Counted::Excepted => tally.excepted += 1,
                 Counted::Unknown => tally.unknown += 1,
             }
         }

@@ -51,6 +51,7 @@ impl Reporter {
             (0..tally.matches).for_each(|_| rule.matched());
             (0..tally.suppressed).for_each(|_| rule.suppressed());
             rule.unknown(tally.unknown);
+            rule.excepted(tally.excepted);
             for (change, count) in &tally.changes {
                 (0..*count).for_each(|_| rule.incident(*change));
             }

@@ -327,6 +327,7 @@ fn message(change: Change) -> IncidentMessage {
         hosts: vec!["ws-07".to_owned()],
         users: vec!["jörg".to_owned()],
         tags: vec!["execution".to_owned()],
+        attack: None,
         suppressed_count: 0,
         previous_incident: None,
         merged_into: None,

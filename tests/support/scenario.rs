@@ -9,6 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
+use sightline_schemas::incident::AttackIds;
 use sightline_schemas::source::SourceProfiles;
 use sightline_schemas::{EventTime, IncidentId, Resolution};
 
@@ -230,6 +231,14 @@ pub struct ExpectedIncident {
     pub needed: Option<BTreeMap<String, u32>>,
     /// For steps that did not follow: how often, and how often nobody knows.
     pub absent: Option<BTreeMap<String, (u64, u64)>>,
+    pub title: Option<String>,
+    pub description: Option<String>,
+    /// Tactics and techniques.
+    pub attack: Option<AttackIds>,
+    /// How many pieces of evidence are listed.
+    pub listed: Option<usize>,
+    /// Who changed its status with a message, and why.
+    pub changed: Option<ExpectedChange>,
     /// The distinct values that a step counted.
     pub values: Option<BTreeMap<String, Vec<String>>>,
     /// Fields that a piece of evidence must show: event name, then field, then value.
@@ -242,6 +251,15 @@ pub struct ExpectedIncident {
     pub previous: Option<usize>,
     /// How many other ids went on as this one.
     pub merged: Option<usize>,
+}
+
+/// What the message of that place, counted from 0 among those of the incident, must say of its status.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedChange {
+    pub actor: String,
+    pub reason: String,
+    pub nth: usize,
 }
 
 /// What a dead letter must be.

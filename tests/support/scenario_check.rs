@@ -300,6 +300,17 @@ impl Expectation<'_> {
             let found = it.explain.iter().find(|explain| explain.step == *step).map(|it| it.values.clone());
             self.same(&what(step), &found, Some(&Some(values.clone())));
         }
+        self.same(&what("title"), &it.title, wanted.title.as_ref());
+        self.same(&what("description"), &it.description, wanted.description.as_ref());
+        self.same(&what("attack"), &it.attack, wanted.attack.clone().map(Some).as_ref());
+        self.same(&what("listed"), &it.events.len(), wanted.listed.as_ref());
+        if let Some(changed) = &wanted.changed {
+            let said: Vec<_> = self.said.iter().filter(|message| message.incident.id == it.id).collect();
+            let found = said.get(changed.nth).and_then(|message| message.status_change.clone());
+            let found = found.map(|change| (change.actor, change.reason.unwrap_or_default()));
+            let expected = Some((changed.actor.clone(), changed.reason.clone()));
+            self.same(&what("change"), &found, Some(&expected));
+        }
         for (step, absent) in wanted.absent.iter().flatten() {
             let found = it.explain.iter().find(|explain| explain.step == *step);
             let found = found.map(|explain| (explain.absent, explain.unknown));

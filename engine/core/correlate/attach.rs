@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use sightline_schemas::control::Asked;
 use sightline_schemas::incident::Scope;
-use sightline_schemas::{Change, EventId, IncidentId, IncidentMessage};
+use sightline_schemas::{Change, EventId, IncidentId, IncidentMessage, Status};
 
 use crate::correlate::effect::{Completion, Effect};
 use crate::correlate::incident::{Head, IncidentState};
@@ -14,6 +15,7 @@ use crate::hit::RuleIndex;
 use crate::key::Key;
 use crate::limits::INCIDENTS_PER_KEY_MAX;
 use crate::pattern::Stamp;
+use crate::rule::policy::Rematch;
 use crate::rule::{Rule, Unit};
 
 impl KeyState {
@@ -56,6 +58,10 @@ impl KeyState {
         now: Now<'_>,
         effects: &mut Vec<Effect>,
     ) -> bool {
+        if !rule.policies.generate {
+            // Only the rules that build on it hear of it.
+            return true;
+        }
         let mut near = self.incidents.iter().enumerate().filter(|(_, incident)| {
             incident.status.is_active()
                 && found.moment.at >= incident.first.at.minus(unit.gap)
@@ -65,11 +71,19 @@ impl KeyState {
         let later = near.next().map(|(at, _)| at);
         let Some(mut at) = earlier else {
             // Evidence for a moment whose incident is no longer remembered: said and gone.
-            let is_new = found.is_new;
-            if is_new {
-                self.open(unit, rule, found, pending, now, effects);
+            if !found.is_new {
+                return false;
             }
-            return is_new;
+            return match self.closed_for(unit, found.moment) {
+                Some(at) => {
+                    self.match_closed(at, unit, rule, &found, pending, now, effects);
+                    false
+                }
+                None => {
+                    self.open(unit, rule, found, pending, now, effects);
+                    true
+                }
+            };
         };
         let mut urgent = false;
         if found.is_new {
@@ -97,8 +111,60 @@ impl KeyState {
         }
         self.add_evidence(at, rule, &found, pending);
         at = self.reorder(at);
-        self.say_update(at, urgent, now, effects);
+        self.say_update(unit, at, urgent, now, effects);
         false
+    }
+
+    /// The incident that ended and that a moment belongs to, where the rule does not open another.
+    fn closed_for(&self, unit: &Unit, moment: Stamp) -> Option<usize> {
+        let closed = |incident: &IncidentState| !incident.status.is_active();
+        match unit.rematch {
+            Rematch::Reopen { .. } => self.incidents.iter().rposition(closed),
+            Rematch::New if unit.suppress > 0 => self.incidents.iter().rposition(|incident| {
+                let (from, to) = (incident.first.at.minus(unit.span), incident.last.plus(unit.suppress));
+                closed(incident) && moment.at >= from && moment.at <= to
+            }),
+            Rematch::New => None,
+        }
+    }
+
+    /// A moment of an incident that ended: it is reopened, or stays closed and says why, or is silent for now.
+    #[expect(clippy::too_many_arguments, reason = "the facts of one moment, as where it is attached")]
+    fn match_closed(
+        &mut self,
+        at: usize,
+        unit: &Unit,
+        rule: &Rule,
+        found: &Found,
+        pending: &mut HashSet<Used>,
+        now: Now<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.incidents[at].add_moment(found.moment);
+        self.add_evidence(at, rule, found, pending);
+        let at = self.reorder(at);
+        let Rematch::Reopen { unless } = &unit.rematch else { return };
+        let actor = format!("rule:{}", rule.reference.id);
+        let parts = self.key.named(&unit.by);
+        let key: Vec<String> = parts.iter().map(|part| format!("{} {}", part.name, part.value)).collect();
+        let matched = format!("{} matched again for {}", rule.reference.id, key.join(", "));
+        let incident = &mut self.incidents[at];
+        let stays = incident.resolution().filter(|resolution| unless.contains(resolution));
+        let message = match stays {
+            None => {
+                let asked = Asked { status: Status::Open, resolution: None };
+                incident.change_status(asked, &actor, Some(&matched), now.position, now.log_time)
+            }
+            Some(resolution) => {
+                let coalesce = unit.coalesce.unwrap_or(now.rules.settings.coalesce_micros);
+                if !incident.may_update(now.log_time, coalesce) {
+                    return incident.hold_update(coalesce);
+                }
+                let reason = format!("{matched}; it stays closed, as it was {}", resolution.as_str());
+                Some(incident.stay_closed(&actor, reason, now.position, now.log_time))
+            }
+        };
+        effects.extend(message.map(|message| Effect::Publish(Box::new(message))));
     }
 
     /// Names the incident that opens with a moment.
@@ -185,8 +251,8 @@ impl KeyState {
         })
     }
 
-    fn say_update(&mut self, at: usize, urgent: bool, now: Now<'_>, effects: &mut Vec<Effect>) {
-        let coalesce = now.rules.settings.coalesce_micros;
+    fn say_update(&mut self, unit: &Unit, at: usize, urgent: bool, now: Now<'_>, effects: &mut Vec<Effect>) {
+        let coalesce = unit.coalesce.unwrap_or(now.rules.settings.coalesce_micros);
         let incident = &self.incidents[at];
         // Renamed incidents open under their new id at once.
         let change = if incident.is_unsaid() { Change::Opened } else { Change::Updated };
@@ -220,5 +286,7 @@ fn head(unit: &Unit, rule: &Rule, tenant: &str, key: &Key) -> Head {
         severity_basis: rule.severity_basis,
         scope: Scope { kind: rule.scope, key: key.display(), parts: key.named(&unit.by) },
         tags: rule.tags.clone(),
+        attack: rule.notes.attack.clone(),
+        raises: rule.policies.raises.clone(),
     }
 }

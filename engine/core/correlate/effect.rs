@@ -26,6 +26,8 @@ pub enum Counted {
         /// Whether it opened an incident.
         opened: bool,
     },
+    /// An exception of the rule held of an event.
+    Excepted,
     /// Nobody knows whether a step followed, as its source was silent.
     Unknown,
 }

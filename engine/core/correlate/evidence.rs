@@ -8,12 +8,14 @@ use sightline_schemas::incident::{Evidence, StepExplain};
 
 use crate::correlate::moments::Absence;
 use crate::hit::Measured;
-use crate::limits::{EVIDENCE_ENDS, LISTED_VALUES_MAX};
+use crate::limits::LISTED_VALUES_MAX;
 use crate::pattern::{Stamp, TrackHit};
 
 /// The first and the last pieces of evidence, in event time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Ends {
+    /// How many of either end.
+    most: (u8, u8),
     first: BTreeMap<Stamp, Shown>,
     last: BTreeMap<Stamp, Shown>,
 }
@@ -28,12 +30,12 @@ struct Shown {
 impl Ends {
     fn add(&mut self, stamp: Stamp, shown: Shown) {
         self.first.insert(stamp, shown);
-        if self.first.len() > EVIDENCE_ENDS
+        if self.first.len() > usize::from(self.most.0)
             && let Some((stamp, shown)) = self.first.pop_last()
         {
             self.last.insert(stamp, shown);
         }
-        if self.last.len() > EVIDENCE_ENDS {
+        if self.last.len() > usize::from(self.most.1) {
             self.last.pop_first();
         }
     }
@@ -66,6 +68,25 @@ impl Listed {
         self.0.iter().map(|text| text.to_string()).collect()
     }
 
+    /// How many there are, as far as they are listed.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first few of them in one text.
+    pub fn told(&self) -> String {
+        let first: Vec<&str> = self.0.iter().take(3).map(|text| &**text).collect();
+        match self.0.len().saturating_sub(first.len()) {
+            0 => first.join(", "),
+            more => format!("{} and {more} more", first.join(", ")),
+        }
+    }
+
     /// The text, where there is exactly one.
     pub fn only(&self) -> Option<String> {
         match self.0.len() {
@@ -93,7 +114,7 @@ pub struct StepEvidence {
 
 impl StepEvidence {
     /// A step without evidence yet.
-    pub fn new(rule: &str, step: &str, needed: u32, counts_values: bool) -> Self {
+    pub fn new(rule: &str, step: &str, needed: u32, counts_values: bool, most: (u8, u8)) -> Self {
         StepEvidence {
             rule: rule.into(),
             step: step.into(),
@@ -102,7 +123,7 @@ impl StepEvidence {
             events: 0,
             first_at: EventTime::MAX,
             last_at: EventTime::MIN,
-            ends: Ends::default(),
+            ends: Ends { most, ..Ends::default() },
             values: Listed::default(),
             absent: 0,
             unknown: 0,
@@ -154,6 +175,26 @@ impl StepEvidence {
     /// Name of the rule and of the step.
     pub fn names(&self) -> (&str, &str) {
         (&self.rule, &self.step)
+    }
+
+    /// How many events satisfied the step.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The first and the last time.
+    pub fn times(&self) -> (EventTime, EventTime) {
+        (self.first_at, self.last_at)
+    }
+
+    /// The distinct values counted, as far as they are listed.
+    pub fn values(&self) -> &Listed {
+        &self.values
+    }
+
+    /// A field of the first event.
+    pub fn first_field(&self, name: &str) -> Option<&str> {
+        self.ends.first.values().next()?.brief.get(name)
     }
 
     /// The pieces that are shown, oldest first.

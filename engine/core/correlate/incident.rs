@@ -7,11 +7,14 @@ use sightline_schemas::{
     Change, EventTime, Incident, IncidentId, IncidentMessage, Position, Resolution, Severity, Status,
 };
 
+use crate::attack::Attack;
 use crate::correlate::evidence::{Listed, StepEvidence};
 use crate::correlate::moments::Absence;
 use crate::key::Normal;
 use crate::limits::FORMER_IDS_MAX;
 use crate::pattern::{Stamp, TrackHit};
+use crate::rule::policy::{Grown, Raise, weight};
+use crate::rule::template::{Name, OfStep, filled};
 use crate::rule::{Need, Rule, RuleSet, Step, Unit};
 
 /// An incident, active or terminal.
@@ -40,6 +43,8 @@ pub struct IncidentState {
     event_count: u64,
     moments: u64,
     severity_seen: Severity,
+    score: u64,
+    attack: Attack,
     steps: Vec<StepEvidence>,
     sources: Listed,
     hosts: Listed,
@@ -70,6 +75,10 @@ pub struct Head {
     pub scope: Scope,
     /// The rule's tags.
     pub tags: Vec<String>,
+    /// The rule's tactics and techniques.
+    pub attack: Attack,
+    /// Thresholds at which the severity is raised.
+    pub raises: Vec<Raise>,
 }
 
 impl IncidentState {
@@ -99,6 +108,8 @@ impl IncidentState {
             event_count: 0,
             moments: 0,
             severity_seen: Severity::Info,
+            score: 0,
+            attack: Attack::default(),
             steps: Vec::new(),
             sources: Listed::default(),
             hosts: Listed::default(),
@@ -122,7 +133,8 @@ impl IncidentState {
             let counts_values = matches!(step.need, Need::Values(_) | Need::New(_));
             let place = (rule.reference.id.as_str(), step.name.as_str());
             let at = self.steps.partition_point(|known| known.names() < place);
-            let new = StepEvidence::new(place.0, place.1, step.need.threshold(), counts_values);
+            let listed = rule.policies.listed;
+            let new = StepEvidence::new(place.0, place.1, step.need.threshold(), counts_values, listed);
             self.steps.insert(at, new);
             at
         })
@@ -143,6 +155,10 @@ impl IncidentState {
         self.last_event_at = self.last_event_at.max(hit.stamp.at);
         self.event_count += u64::from(new_event);
         self.severity_seen = self.severity_seen.max(hit.brief.severity);
+        self.score += if new_event { weight(hit.brief.severity) } else { 0 };
+        if let Some(attack) = &hit.brief.attack {
+            self.attack.merge(attack);
+        }
         self.sources.add(&hit.brief.source);
         if let Some(host) = &hit.brief.host_id {
             self.hosts.add(host);
@@ -199,6 +215,8 @@ impl IncidentState {
         self.opened_at = self.opened_at.min(other.opened_at);
         self.event_count += other.event_count;
         self.severity_seen = self.severity_seen.max(other.severity_seen);
+        self.score += other.score;
+        self.attack.merge(&other.attack);
         // Whoever worked on either of them works on both.
         self.status = self.status.max(other.status);
         self.reopen_count += other.reopen_count;
@@ -265,6 +283,24 @@ impl IncidentState {
         self.due = None;
     }
 
+    /// A match that leaves the incident closed is told all the same.
+    pub(super) fn stay_closed(
+        &mut self,
+        actor: &str,
+        reason: String,
+        cause: Position,
+        log_time: EventTime,
+    ) -> IncidentMessage {
+        let (from, to) = (self.status, self.status);
+        let said = StatusChange { actor: actor.to_owned(), from, to, reason: Some(reason) };
+        self.message(Change::Updated, cause, log_time, Some(said))
+    }
+
+    /// How it ended, if it did.
+    pub fn resolution(&self) -> Option<Resolution> {
+        self.resolution
+    }
+
     /// Whether nothing was said of it under this id yet.
     pub fn is_unsaid(&self) -> bool {
         self.version == 0
@@ -299,23 +335,80 @@ impl IncidentState {
         self.snapshot(self.published_at)
     }
 
+    /// How bad it is, and why.
+    fn severity(&self) -> (Severity, SeverityBasis) {
+        let head = &*self.head;
+        let own = match head.severity_basis {
+            SeverityBasis::Max => self.severity_seen,
+            SeverityBasis::Rule | SeverityBasis::Raised => head.severity,
+        };
+        let reached = head.raises.iter().filter(|raise| self.grown(&raise.grown) >= raise.least);
+        match reached.map(|raise| raise.severity).max() {
+            Some(raised) if raised > own => (raised, SeverityBasis::Raised),
+            _ => (own, head.severity_basis),
+        }
+    }
+
+    fn grown(&self, what: &Grown) -> u64 {
+        match what {
+            Grown::Events => self.event_count,
+            Grown::Matches => self.moments,
+            Grown::Hosts => self.hosts.len() as u64,
+            Grown::Users => self.users.len() as u64,
+            Grown::Sources => self.sources.len() as u64,
+            Grown::Score => self.score,
+            Grown::Values(step) => self.evidence_of(step).map_or(0, |step| step.values().len() as u64),
+        }
+    }
+
+    /// The evidence of a step of the rule that names the incident.
+    fn evidence_of(&self, step: &str) -> Option<&StepEvidence> {
+        self.steps.iter().find(|known| known.is_of(&self.head.rule.id, step))
+    }
+
+    /// A text of the rule with the values of this incident in it.
+    fn filled(&self, text: &str) -> String {
+        filled(text, |name| {
+            Some(match name {
+                Name::Count => self.event_count.to_string(),
+                Name::Matches => self.moments.to_string(),
+                Name::Hosts => self.hosts.told(),
+                Name::Users => self.users.told(),
+                Name::Sources => self.sources.told(),
+                Name::Key(part) => {
+                    self.head.scope.parts.iter().find(|known| known.name == *part)?.value.clone()
+                }
+                Name::Step(step, what) => {
+                    let step = self.evidence_of(step)?;
+                    match what {
+                        OfStep::Count => step.events().to_string(),
+                        OfStep::Values => step.values().told(),
+                        OfStep::First => step.times().0.to_string(),
+                        OfStep::Last => step.times().1.to_string(),
+                        OfStep::Field(field) => step.first_field(field)?.to_owned(),
+                    }
+                }
+            })
+        })
+    }
+
     fn snapshot(&self, log_time: EventTime) -> Incident {
         let mut events: Vec<_> = self.steps.iter().flat_map(StepEvidence::shown).collect();
         events.sort_by_key(|(a, _)| *a);
         let head = &*self.head;
+        let (severity, severity_basis) = self.severity();
+        let mut attack = head.attack.clone();
+        attack.merge(&self.attack);
         Incident {
             id: self.id,
             version: self.version,
             tenant: head.tenant.clone(),
             rule: head.rule.clone(),
             group: head.group.clone(),
-            title: head.title.clone(),
-            description: head.description.clone(),
-            severity: match head.severity_basis {
-                SeverityBasis::Rule => head.severity,
-                SeverityBasis::Max => self.severity_seen,
-            },
-            severity_basis: head.severity_basis,
+            title: self.filled(&head.title),
+            description: self.filled(&head.description),
+            severity,
+            severity_basis,
             scope: head.scope.clone(),
             host_id: self.hosts.only(),
             status: self.status,
@@ -331,6 +424,7 @@ impl IncidentState {
             hosts: self.hosts.texts(),
             users: self.users.texts(),
             tags: head.tags.clone(),
+            attack: attack.shown(),
             suppressed_count: self.suppressed(),
             previous_incident: self.previous,
             merged_into: None,

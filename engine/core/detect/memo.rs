@@ -1,5 +1,9 @@
 //! What was found out about one event: reused from event to event.
 
+use sightline_schemas::Position;
+
+use crate::hit::RuleIndex;
+
 /// What is known of a predicate and an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -29,9 +33,16 @@ pub struct Memo {
     pub(super) text: String,
     /// Steps that the event satisfies, as long as it is being routed.
     pub(super) satisfied: Vec<super::index::StepRef>,
+    /// Events and the rules of which an exception held, each once.
+    pub(super) excepted: Vec<(Position, RuleIndex)>,
 }
 
 impl Memo {
+    /// The rules of which an exception held since this was last asked, once for each event.
+    pub fn take_excepted(&mut self) -> impl Iterator<Item = RuleIndex> {
+        std::mem::take(&mut self.excepted).into_iter().map(|(_, rule)| rule)
+    }
+
     pub(super) fn next_event(&mut self, predicates: usize, fields: usize) {
         self.event += 1;
         // Also after a reload: answers of another detector carry an older number.

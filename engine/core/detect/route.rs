@@ -7,6 +7,7 @@ use sightline_schemas::incident::Named;
 use sightline_schemas::{Event, EventId, Position, TimeSource};
 use smallvec::{SmallVec, smallvec};
 
+use crate::attack::Attack;
 use crate::correlate::Completion;
 use crate::detect::Memo;
 use crate::detect::completion_event::as_event;
@@ -15,6 +16,7 @@ use crate::hit::{Brief, Hit, Measured, RuleIndex};
 use crate::key::{Key, Normal};
 use crate::limits::{KEYS_PER_HIT_MAX, SHOWN_VALUE_BYTES_MAX};
 use crate::predicate::Condition;
+use crate::rule::policy::Exception;
 use crate::rule::{KeyPart, Need, RuleSet, Step};
 
 /// The hits of an event, in the order of rules, steps and keys. An event that has any is given its id, which `raw`, the
@@ -35,9 +37,23 @@ pub fn event_hits(
         event.id = EventId::of(event, raw);
     }
     for (rule, step) in &satisfied {
+        if is_excepted(&rules.rule(*rule).policies.exceptions, event) {
+            // An event is excepted once, however many steps it satisfies: those of a rule follow each other.
+            if memo.excepted.last() != Some(&(position, *rule)) {
+                memo.excepted.push((position, *rule));
+            }
+            continue;
+        }
         step_hits(rules, event, tenant, position, (*rule, *step), hits);
     }
     memo.satisfied = satisfied;
+}
+
+fn is_excepted(exceptions: &[Exception], event: &Event<'_>) -> bool {
+    exceptions.iter().any(|exception| {
+        exception.expires.is_none_or(|expires| event.occurred_at < expires)
+            && exception.condition.holds(event)
+    })
 }
 
 fn step_hits(
@@ -179,6 +195,10 @@ fn keys<'f>(
                 }
             });
         }
+        if of_part.is_empty() && part.optional {
+            // A key of its own: nothing in this part.
+            of_part.push(String::new());
+        }
         if of_part.is_empty() {
             return SmallVec::new();
         }
@@ -215,6 +235,11 @@ fn brief(step: &Step, event: &Event<'_>) -> Brief {
         user: event.user.as_deref().or_else(|| event.fields.get("user")?.as_str()).map(short),
         severity: event.severity,
         title: event.title.as_deref().map(short),
+        attack: event
+            .attack
+            .is_some()
+            .then(|| Box::new(Attack::of(event)))
+            .filter(|attack| !attack.is_empty()),
         fields: shown.collect(),
     }
 }
@@ -234,13 +259,18 @@ fn completion_brief<'c>(
             fields.push(named.clone());
         }
     }
+    let mut attack = upstream.notes.attack.clone();
+    if let Some(own) = &completion.brief.attack {
+        attack.merge(own);
+    }
     Brief {
         source: completion.brief.source.clone(),
         kind: format!("rule:{}", upstream.reference.id).into(),
         host_id: completion.brief.host_id.clone().or_else(|| host.map(|(_, value)| value.clone())),
         user: lookup("user").map(Box::from),
         severity: upstream.severity,
-        title: Some(upstream.title.as_str().into()),
+        title: Some(upstream.title_for(&completion.key, by).into()),
+        attack: Some(Box::new(attack)).filter(|attack| !attack.is_empty()),
         fields,
     }
 }

@@ -15,6 +15,8 @@ use crate::rule::draft::{At, Draft, DraftAbsence, DraftInput, DraftStep, IfSilen
 use crate::rule::plan::{
     After, Bounds, Feed, Input, Need, Pattern, Place, Rule, RuleSet, Silence, Step, Timing, Unit,
 };
+use crate::rule::policy::Rematch;
+use crate::rule::template::{Name, OfStep, names};
 
 /// Builds the plans of rules that were checked.
 pub(super) fn build(
@@ -52,7 +54,8 @@ pub(super) fn build(
     feeds.iter_mut().for_each(|feeds| feeds.sort_by_key(|feed| (feed.rule, feed.step)));
     let strata = depths.iter().copied().max().unwrap_or(0) + 1;
     let lates = latenesses(&drafts, ids, depths, settings);
-    for (at, draft) in drafts.into_iter().enumerate() {
+    for (at, mut draft) in drafts.into_iter().enumerate() {
+        show_what_is_said(&mut draft);
         let index = crate::detect::index(at);
         let (timing, late) = (timing(&draft), lates[at]);
         let (unit, member) = join_unit(&mut units, &draft, index, timing, late);
@@ -68,6 +71,8 @@ pub(super) fn build(
             severity: draft.severity,
             severity_basis: draft.severity_basis,
             tags: draft.tags,
+            policies: draft.policies,
+            notes: draft.notes,
             window: draft.window.value,
             pattern,
             timing,
@@ -91,6 +96,22 @@ pub(super) fn build(
     let detector = detector.build();
     let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();
     RuleSet { rules, units, unit_places, detector, strata, settings: settings.clone() }
+}
+
+/// Evidence shows the fields that title and description name.
+fn show_what_is_said(draft: &mut Draft) {
+    let said: Vec<Name> = [&draft.title, &draft.description]
+        .into_iter()
+        .flat_map(|text| names(text))
+        .filter_map(|name| Name::parse(name).ok())
+        .collect();
+    for name in said {
+        let Name::Step(step, OfStep::Field(field)) = name else { continue };
+        let step = draft.steps.iter_mut().find(|known| known.name.value == step);
+        if let (Some(step), Ok(field)) = (step, Field::parse(&field)) {
+            step.shown.insert(0, field);
+        }
+    }
 }
 
 /// Whether a rule has to wait before it says what it found.
@@ -185,6 +206,12 @@ fn join_unit(
     };
     let window = draft.window.value;
     let span = window.saturating_add(wait);
+    let suppress = draft.policies.suppress;
+    // Where incidents are reopened, a key has one.
+    let gap = match draft.policies.rematch {
+        Rematch::New => span.max(suppress),
+        Rematch::Reopen { .. } => i64::MAX,
+    };
     // Before a sequence begins, something may have to be missing.
     let first = draft.steps.iter().position(DraftStep::is_place).unwrap_or(0);
     let before = absences(draft).filter(|(at, _, _)| *at < first).map(|(_, _, within)| within).max();
@@ -200,7 +227,9 @@ fn join_unit(
             unit.rules.push(index);
             unit.window = unit.window.max(window);
             unit.span = unit.span.max(span);
-            unit.gap = unit.gap.max(span);
+            unit.gap = unit.gap.max(gap);
+            unit.suppress = unit.suppress.max(suppress);
+            unit.coalesce = unit.coalesce.max(draft.policies.coalesce);
             unit.reach = unit.reach.max(reach);
             unit.memory = unit.memory.max(memory);
             unit.fingerprint = unit.fingerprint.rotate_left(7) ^ fingerprint;
@@ -213,7 +242,10 @@ fn join_unit(
                 rules: vec![index],
                 window,
                 span,
-                gap: span,
+                gap,
+                suppress,
+                coalesce: draft.policies.coalesce,
+                rematch: draft.policies.rematch.clone(),
                 reach,
                 memory,
                 by: draft.by.value.clone(),

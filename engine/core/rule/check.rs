@@ -165,6 +165,11 @@ fn check_groups(drafts: &[Draft], all: &mut Vec<Diagnostic>) {
                     format!("rule `{}` of the group has another `by`; they must be the same", other.id.value);
                 problems.error(&draft.by.span, message, "this key", Some(help));
             }
+            Some(other) if other.policies.rematch != draft.policies.rematch => {
+                let message = format!("rules of the group `{}` disagree on `on_rematch`", group.value);
+                let help = format!("rule `{}` of the group says something else", other.id.value);
+                problems.error(&group.span, message, "they share one incident", Some(help));
+            }
             Some(_) => {}
         }
     }

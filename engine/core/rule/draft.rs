@@ -14,8 +14,11 @@ use crate::limits::{
 };
 use crate::predicate::Condition;
 use crate::rule::diagnostic::nearest;
+use crate::rule::draft_policy::{NOTE_KEYS, POLICY_KEYS, notes, policies};
 use crate::rule::draft_step::{step, until};
+use crate::rule::draft_text::check_names;
 use crate::rule::plan::{KeyPart, Need};
+use crate::rule::policy::{Notes, Policies};
 pub use crate::rule::problems::print_duration;
 pub(crate) use crate::rule::problems::{At, Problems};
 use crate::rule::tree::{Kind, Node, Saying};
@@ -32,6 +35,8 @@ pub(crate) struct Draft {
     pub(crate) window: At<i64>,
     pub(crate) late: Option<i64>,
     pub(crate) tags: Vec<String>,
+    pub(crate) policies: Policies,
+    pub(crate) notes: Notes,
     pub(crate) ordered: bool,
     pub(crate) distinct_events: Option<bool>,
     pub(crate) group: Option<At<String>>,
@@ -116,7 +121,7 @@ pub(crate) enum DraftInput {
     Completions(At<String>),
 }
 
-pub(crate) const RULE_KEYS: [&str; 16] = [
+pub(crate) const RULE_KEYS: [&str; 15] = [
     "id",
     "title",
     "description",
@@ -127,7 +132,6 @@ pub(crate) const RULE_KEYS: [&str; 16] = [
     "tags",
     "ordered",
     "distinct_events",
-    "on_rematch",
     "group",
     "by",
     "steps",
@@ -138,7 +142,7 @@ pub(crate) const RULE_KEYS: [&str; 16] = [
 /// What the engine does not read.
 const UNREAD_KEYS: [&str; 1] = ["tests"];
 
-/// What can change without the remembered hits losing their meaning.
+/// What can change without the remembered hits losing their meaning, beside policies and notes.
 const PRESENTATION_KEYS: [&str; 7] =
     ["title", "description", "severity", "severity_mode", "tags", "tests", "show"];
 
@@ -165,7 +169,8 @@ fn canonical(rule: &Node, skip: &[&str], saying: Saying) -> String {
 
 /// Understands one rule; `None` where so much is wrong that nothing can be said of it together with others.
 pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
-    let members = problems.members(node, "a rule", &RULE_KEYS);
+    let known = [RULE_KEYS.as_slice(), &POLICY_KEYS, &NOTE_KEYS].concat();
+    let members = problems.members(node, "a rule", &known);
     let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
     let id = get("id").and_then(|node| id(node, problems));
     if id.is_none() && get("id").is_none() {
@@ -195,16 +200,8 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
     let flag = |problems: &mut Problems<'_>, name| get(name).map(|node| problems.flag(node, name));
     let ordered = flag(problems, "ordered").unwrap_or(Some(false));
     let distinct_events = flag(problems, "distinct_events");
-    if let Some(rematch) = get("on_rematch")
-        && rematch.scalar_text().as_deref() != Some("new")
-    {
-        problems.error(
-            &rematch.span,
-            "`on_rematch` has a value that it cannot have",
-            "only `new` is known: a match after the end opens a new incident",
-            None,
-        );
-    }
+    let policies = policies(&members, problems);
+    let notes = notes(&members, problems);
     let group = get("group")
         .and_then(|node| problems.text(node, "group").map(|value| At { value, span: node.span.clone() }));
     let by = match get("by") {
@@ -223,6 +220,13 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
     {
         steps.push(until);
     }
+    if let (Some(by), Some(steps)) = (&by, &steps) {
+        for (name, text) in [("title", title.as_deref()), ("description", Some(description.as_str()))] {
+            if let (Some(node), Some(text)) = (get(name), text) {
+                check_names(node, text, &by.value, steps, problems);
+            }
+        }
+    }
     let id = id?;
     Some(Draft {
         file: problems.file,
@@ -234,13 +238,19 @@ pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
         window: window?,
         late: late.flatten(),
         tags: tags.into_iter().map(|tag| tag.value).collect(),
+        policies: policies?,
+        notes,
         ordered: ordered?,
         distinct_events: distinct_events.flatten(),
         group,
         by: by?,
         steps: steps?,
         whole: canonical(node, &UNREAD_KEYS, Saying::Whole),
-        meaning: canonical(node, &PRESENTATION_KEYS, Saying::Meaning),
+        meaning: canonical(
+            node,
+            &[PRESENTATION_KEYS.as_slice(), &POLICY_KEYS, &NOTE_KEYS].concat(),
+            Saying::Meaning,
+        ),
     })
 }
 
@@ -271,7 +281,7 @@ fn id(node: &Node, problems: &mut Problems<'_>) -> Option<At<String>> {
     Some(At { value, span: node.span.clone() })
 }
 
-fn severity(node: &Node, problems: &mut Problems<'_>) -> Option<Severity> {
+pub(crate) fn severity(node: &Node, problems: &mut Problems<'_>) -> Option<Severity> {
     let word = problems.text(node, "severity")?;
     let known = Severity::ALL.into_iter().find(|severity| severity.as_str() == word);
     let known = known.or((word == "informational").then_some(Severity::Info));
@@ -305,7 +315,7 @@ fn severity_mode(node: &Node, problems: &mut Problems<'_>) -> Option<SeverityBas
 }
 
 fn part(name: &str) -> KeyPart {
-    KeyPart { name: name.to_owned(), normal: Normal::by_name(name) }
+    KeyPart { name: name.to_owned(), normal: Normal::by_name(name), optional: false }
 }
 
 /// `host_id`, `[host_id, user]`, or parts written out as `{name: site, as: value}`.
@@ -322,7 +332,7 @@ fn key_parts(node: &Node, problems: &mut Problems<'_>) -> Option<Vec<KeyPart>> {
     for item in items {
         let new = match &item.kind {
             Kind::Map(_) => {
-                let members = problems.members(item, "a part of the key", &["name", "as"]);
+                let members = problems.members(item, "a part of the key", &["name", "as", "optional"]);
                 let get =
                     |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
                 let Some(name) = get("name") else {
@@ -331,7 +341,11 @@ fn key_parts(node: &Node, problems: &mut Problems<'_>) -> Option<Vec<KeyPart>> {
                 };
                 let name = problems.text(name, "name")?;
                 let normal = get("as").map_or(Some(Normal::by_name(&name)), |node| problems.normal(node))?;
-                KeyPart { name, normal }
+                let optional = match get("optional") {
+                    None => false,
+                    Some(node) => problems.flag(node, "optional")?,
+                };
+                KeyPart { name, normal, optional }
             }
             _ => part(&problems.text(item, "by")?),
         };

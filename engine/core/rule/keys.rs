@@ -88,7 +88,39 @@ pub const RULE: &[Key] = &[
         Shape::KeyParts,
         "The key: one window for each value. A field, a list of fields, or parts `{name: site, as: value}`.",
     ),
-    key("on_rematch", Shape::Words(&["new"]), "A match after an incident ended opens a new one."),
+    key(
+        "severity_at",
+        Shape::Anything,
+        "Thresholds that raise the severity: `[{events: 100, severity: high}]`.",
+    ),
+    key("coalesce", Shape::Duration, "Least log time between two updates of an incident."),
+    key("suppress", Shape::Anything, "`{for: 1h}`: at most one incident opens for a key in that time."),
+    key(
+        "on_rematch",
+        Shape::Words(&["new", "reopen"]),
+        "What a match after an incident ended does: opens a new one, or reopens that one.",
+    ),
+    key("keep_closed", Shape::Texts, "Resolutions that are not reopened."),
+    key(
+        "evidence",
+        Shape::Anything,
+        "`{max: 24}`: how many pieces of evidence an incident lists for a step.",
+    ),
+    key(
+        "generate",
+        Shape::Flag,
+        "`false`: it only feeds the rules that build on it, and opens no incidents.",
+    ),
+    key(
+        "except",
+        Shape::Anything,
+        "Events that do not count: `[{match: …, reason: …, expires: 2026-12-31}]`.",
+    ),
+    key("attack", Shape::Anything, "ATT&CK: `{tactics: [TA0006], techniques: [T1110.003]}`."),
+    key("references", Shape::Texts, "Where more is written about it."),
+    key("false_positives", Shape::Texts, "What else looks like this."),
+    key("author", Shape::Anything, "Who wrote it."),
+    key("status", Shape::Anything, "How far it is: such as `experimental` or `stable`."),
     key("tags", Shape::Texts, "Labels, copied to incidents."),
     key("steps", Shape::Blocks(STEP), "What must happen."),
     key("until", Shape::Anything, "In a sequence: `{match: …}` of what ends one that has begun."),
@@ -205,7 +237,7 @@ pub const EXPECTED: &[Key] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::{draft, draft_case, draft_match, draft_need, draft_step};
+    use crate::rule::{draft, draft_case, draft_match, draft_need, draft_policy, draft_step};
 
     fn same(keys: &[Key], known: &[&str]) {
         let mut names: Vec<&str> = keys.iter().map(|key| key.name).collect();
@@ -220,7 +252,9 @@ mod tests {
 
     #[test]
     fn every_key_that_the_checker_knows_is_described() {
-        same(RULE, &draft::RULE_KEYS);
+        let rule =
+            [draft::RULE_KEYS.as_slice(), &draft_policy::POLICY_KEYS, &draft_policy::NOTE_KEYS].concat();
+        same(RULE, &rule);
         same(STEP, &[draft_step::STEP_KEYS.as_slice(), &draft_need::NEED_KEYS].concat());
         same(MATCH, &draft_match::MATCH_KEYS);
         same(CASE, &draft_case::CASE_KEYS);

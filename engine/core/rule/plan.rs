@@ -10,9 +10,11 @@ use smallvec::SmallVec;
 use crate::detect::Detector;
 use crate::field::Field;
 use crate::hit::RuleIndex;
-use crate::key::Normal;
+use crate::key::{Key, Normal};
 use crate::predicate::Condition;
+use crate::rule::policy::{Notes, Policies, Rematch};
 use crate::rule::range::Range;
+use crate::rule::template::{Name, filled};
 
 /// All rules in force together with the settings that can change a result.
 #[derive(Debug)]
@@ -47,6 +49,12 @@ pub struct Unit {
     pub span: i64,
     /// Moments no further apart than so many microseconds belong to one incident.
     pub gap: i64,
+    /// No incident is opened for so many microseconds behind the last match of one that ended.
+    pub suppress: i64,
+    /// Least log time between two updates, in microseconds, where it is not the setting's.
+    pub coalesce: Option<i64>,
+    /// What a match after the end of an incident does.
+    pub rematch: Rematch,
     /// How far behind a key's newest event something can still matter, in microseconds.
     pub reach: i64,
     /// How long a key without hits is remembered beyond the settings, in microseconds.
@@ -64,6 +72,8 @@ pub struct KeyPart {
     pub name: String,
     /// How its values are spelt.
     pub normal: Normal,
+    /// Whether an event without a value for it has a key all the same.
+    pub optional: bool,
 }
 
 /// A rule.
@@ -81,6 +91,10 @@ pub struct Rule {
     pub severity_basis: SeverityBasis,
     /// Labels.
     pub tags: Vec<String>,
+    /// What it does about what it finds.
+    pub policies: Policies,
+    /// What people want to know of it.
+    pub notes: Notes,
     /// All evidence of a match lies within this many microseconds.
     pub window: i64,
     /// When the rule is complete.
@@ -296,6 +310,19 @@ pub enum Timing {
         /// Microseconds after the moment's last event at which the moment itself lies.
         wait: i64,
     },
+}
+
+impl Rule {
+    /// Its title, as far as the key alone tells.
+    pub fn title_for(&self, key: &Key, by: &[KeyPart]) -> String {
+        filled(&self.title, |name| match name {
+            Name::Key(part) => {
+                let at = by.iter().position(|known| known.name == *part)?;
+                key.values().get(at).map(ToString::to_string)
+            }
+            _ => None,
+        })
+    }
 }
 
 impl RuleSet {

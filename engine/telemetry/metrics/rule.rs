@@ -16,6 +16,7 @@ pub struct RuleMetrics {
     matches: IntCounter,
     suppressed: IntCounter,
     unknown: IntCounter,
+    excepted: IntCounter,
     incidents: [IntCounter; Change::ALL.len()],
     keys: IntGauge,
     window_hits: IntGauge,
@@ -42,6 +43,11 @@ impl RuleMetrics {
         self.unknown.inc_by(times);
     }
 
+    /// An exception of the rule held of so many events.
+    pub fn excepted(&self, events: u64) {
+        self.excepted.inc_by(events);
+    }
+
     /// An incident message of the rule was published.
     pub fn incident(&self, change: Change) {
         self.incidents[place(change)].inc();
@@ -63,6 +69,7 @@ pub(super) struct Rules {
     matches: IntCounterVec,
     suppressed: IntCounterVec,
     unknown: IntCounterVec,
+    excepted: IntCounterVec,
     incidents: IntCounterVec,
     keys: IntGaugeVec,
     window_hits: IntGaugeVec,
@@ -77,6 +84,7 @@ impl Rules {
             hits: counters("hits_total", "Events that satisfied a step of a rule."),
             matches: counters("matches_total", "Times that a rule's pattern was complete."),
             suppressed: counters("suppressed_total", "Matches that a rule's own policy held back."),
+            excepted: counters("excepted_total", "Events of which an exception of a rule held."),
             unknown: counters(
                 "unknown_total",
                 "Steps that may have followed or not: their source was silent.",
@@ -108,6 +116,7 @@ impl Rules {
             matches: self.matches.with_label_values(&[rule]),
             suppressed: self.suppressed.with_label_values(&[rule]),
             unknown: self.unknown.with_label_values(&[rule]),
+            excepted: self.excepted.with_label_values(&[rule]),
             incidents: Change::ALL.map(|change| self.incidents.with_label_values(&[rule, change.as_str()])),
             keys: self.keys.with_label_values(&[rule]),
             window_hits: self.window_hits.with_label_values(&[rule]),
@@ -125,7 +134,7 @@ impl Rules {
         self.loaded.set(whole(known.len()));
         for rule in before.into_keys() {
             // An error would mean that the series is gone already, which is what is wanted.
-            for counters in [&self.hits, &self.matches, &self.suppressed, &self.unknown] {
+            for counters in [&self.hits, &self.matches, &self.suppressed, &self.unknown, &self.excepted] {
                 let _ = counters.remove_label_values(&[&rule]);
             }
             for gauges in [&self.keys, &self.window_hits] {
