@@ -132,7 +132,7 @@ fn absences(draft: &Draft) -> impl Iterator<Item = (usize, &DraftAbsence, i64)> 
     draft.steps.iter().enumerate().filter_map(|(at, step)| match &step.role {
         Role::Absent(absence) => {
             let within = absence.within.as_ref().map_or(draft.window.value, |within| within.value);
-            Some((at, absence, within))
+            Some((at, &**absence, within))
         }
         _ => None,
     })

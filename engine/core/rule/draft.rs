@@ -71,7 +71,7 @@ pub(crate) enum Role {
     /// It must happen.
     Place,
     /// It must not happen at that place of the order.
-    Absent(DraftAbsence),
+    Absent(Box<DraftAbsence>),
     /// It ends a sequence that has begun.
     Until,
     /// Anything that shows that whoever reports another step is alive.
