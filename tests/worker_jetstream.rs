@@ -211,7 +211,7 @@ async fn cloud_events_in_each_of_their_modes_reach_the_rules() {
     let bus = Bus::start().await;
     let dir = tempfile::tempdir().expect("a directory");
     let mut worker = worker(&bus, dir.path(), 1, 100, &Metrics::new()).await;
-    worker.announce(&shipped_rules()).await.expect("announced");
+    worker.announce(&shipped_rules(), false).await.expect("announced");
     let data = |actor: &str| format!(r#"{{"actor":{{"id":"{actor}"}}}}"#);
     let envelope = |id: u32, kind: &str, second: u32| {
         format!(
@@ -270,11 +270,11 @@ async fn a_recorded_stream_that_is_replayed_to_a_fresh_engine_gives_the_same_inc
     let (recorded, fresh) = (Bus::start().await, Bus::start().await);
     let dir = tempfile::tempdir().expect("a directory");
     let mut first = worker(&recorded, &dir.path().join("a"), 1, 500, &Metrics::new()).await;
-    first.announce(&shipped_rules()).await.expect("announced");
+    first.announce(&shipped_rules(), false).await.expect("announced");
     publish_demo(&recorded).await;
     finish(&mut first).await;
     let mut second = worker(&fresh, &dir.path().join("b"), 1, 500, &Metrics::new()).await;
-    second.announce(&shipped_rules()).await.expect("announced");
+    second.announce(&shipped_rules(), false).await.expect("announced");
     let (from, to) = (recorded.server.url(), fresh.server.url());
     let replay = tokio::task::spawn_blocking(move || {
         let arguments = ["--stream", "EVENTS", "--stream-url", &from, "--to", "events", "--url", &to];

@@ -7,10 +7,11 @@ use sightline_core::detect::{Memo, event_hits};
 use sightline_core::rule::diagnostic::Color;
 use sightline_core::rule::{RuleSet, Source, check};
 use sightline_schemas::control::EngineSettings;
+use sightline_schemas::edge::Draft;
 use sightline_schemas::source::SourceProfiles;
 use sightline_schemas::subject::EventSubject;
 use sightline_schemas::wire::Form;
-use sightline_schemas::{EventTime, Position, edge, wire};
+use sightline_schemas::{EventTime, Position};
 
 use crate::rsigma::Routing;
 
