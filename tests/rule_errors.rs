@@ -603,7 +603,7 @@ fn policies_say_what_they_cannot_be() {
         ("keep_closed: [fixed]", "`keep_closed` where nothing is reopened", "on_rematch: reopen"),
         ("evidence: {max: 1000}", "`max` has a value", "from 1 to 200"),
         ("generate: maybe", "`generate` has a value", "true or false"),
-        ("except: [{match: {user: x}}]", "unknown key `user` in `match`", "known here"),
+        ("except: [{match: {user: x}, reason: y}]", "unknown key `user` in `match`", "known here"),
         ("except: [{match: {kind: x}}]", "an exception needs `match` and `reason`", "reason: nightly job"),
         ("except: [{match: {kind: x}, reason: y, expires: soon}]", "`expires` is no time", "2026-12-31"),
         ("attack: {tactics: [T1071]}", "`T1071` is no id of `tactics`", "TA0011"),

@@ -134,7 +134,7 @@ impl Process {
 
     /// Where its API listens, once it does.
     pub fn api(&self) -> Option<SocketAddr> {
-        self.lines("health, metrics and inspection").first()?["listen"].as_str()?.parse().ok()
+        self.lines("api listening").first()?["listen"].as_str()?.parse().ok()
     }
 
     /// What its API answers.
