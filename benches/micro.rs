@@ -29,7 +29,7 @@ fn subject() -> EventSubject {
 
 fn rules(text: String) -> RuleSet {
     let files = vec![RuleFile { name: "bench.yaml".to_owned(), text }];
-    match compile(&RulesMessage { files, settings: EngineSettings::default() }) {
+    match compile(&RulesMessage { files, settings: EngineSettings::default(), ..RulesMessage::default() }) {
         Ok(rules) => rules,
         Err((_, problems)) => panic!("{}: {}", problems[0].message, problems[0].label),
     }

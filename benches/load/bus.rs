@@ -57,8 +57,8 @@ impl Bus {
     /// Starts a server with the three streams, and puts rules at the beginning of the input log.
     pub async fn start(rules: &RulesMessage) -> Result<Bus, String> {
         let server = Server::start()?;
-        let settings = ConnectSettings { url: server.url(), ..ConnectSettings::default() };
-        let connection = connect(&settings, FirstConnect::OrFail).await.map_err(|error| error.to_string())?;
+        let to = ConnectSettings { url: server.url(), ..ConnectSettings::default() };
+        let connection = connect(&to, FirstConnect::OrFail).await.map_err(|error| error.to_string())?;
         setup(&connection, &StreamSettings::default(), Shrink::Refuse)
             .await
             .map_err(|error| error.to_string())?;
@@ -66,7 +66,7 @@ impl Bus {
         let bus = Bus { server, connection, plain };
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut worker = bus.worker(dir.path(), &settings(1)).await?;
-        worker.announce(rules).await.map_err(|error| error.to_string())?;
+        worker.announce(rules, false).await.map_err(|error| error.to_string())?;
         Ok(bus)
     }
 
@@ -155,7 +155,7 @@ impl Bus {
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut worker = self.worker(dir.path(), settings).await?;
         // They are in the log already, or they would not be in force for what it holds.
-        worker.announce(rules).await.map_err(|error| error.to_string())?;
+        worker.announce(rules, false).await.map_err(|error| error.to_string())?;
         let began = self.begun();
         while worker.position() < last {
             worker.turn().await.map_err(|error| error.to_string())?;

@@ -134,6 +134,7 @@ fn cost(rules: &Arc<RuleSet>, case: &Case) -> f64 {
         user: None,
         severity: Severity::Low,
         title: None,
+        attack: None,
         fields: Vec::new(),
     });
     let keys: Vec<Key> =
@@ -186,6 +187,7 @@ fn rules(bodies: &[(&str, &str)]) -> Result<Arc<RuleSet>, String> {
         ));
     }
     let files = vec![RuleFile { name: "bench.yaml".to_owned(), text }];
-    let compiled = compile(&RulesMessage { files, settings: EngineSettings::default() });
+    let compiled =
+        compile(&RulesMessage { files, settings: EngineSettings::default(), ..RulesMessage::default() });
     compiled.map(Arc::new).map_err(|(_, problems)| format!("{}: {}", problems[0].message, problems[0].label))
 }

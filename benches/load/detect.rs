@@ -76,7 +76,7 @@ pub fn disjoint(count: usize) -> Result<RuleSet, String> {
         );
     }
     let files = vec![RuleFile { name: "disjoint.yaml".to_owned(), text }];
-    compile(&RulesMessage { files, settings: EngineSettings::default() })
+    compile(&RulesMessage { files, settings: EngineSettings::default(), ..RulesMessage::default() })
         .map_err(|(_, problems)| format!("{} problems: {}", problems.len(), problems[0].message))
 }
 

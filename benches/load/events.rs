@@ -79,5 +79,6 @@ pub fn rules(count: usize) -> RulesMessage {
     RulesMessage {
         files: vec![RuleFile { name: "load.yaml".to_owned(), text }],
         settings: EngineSettings::default(),
+        ..RulesMessage::default()
     }
 }

@@ -51,7 +51,7 @@ async fn measured(seconds: u64, settings: &Settings) -> Result<Vec<Duration>, St
     let bus = Bus::start(&rules()).await?;
     let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
     let mut worker = bus.worker(dir.path(), settings).await?;
-    worker.announce(&rules()).await.map_err(|error| error.to_string())?;
+    worker.announce(&rules(), false).await.map_err(|error| error.to_string())?;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let working = tokio::spawn(async move {
         while !*stopped.borrow_and_update() {

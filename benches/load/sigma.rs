@@ -80,14 +80,16 @@ pub fn run(asked: &Asked, report: &mut Report, _: &Runtime) -> Result<(), String
 fn load(files: &[(String, String)]) -> Result<RuleSet, String> {
     let files =
         files.iter().map(|(name, text)| RuleFile { name: name.clone(), text: text.clone() }).collect();
-    compile(&RulesMessage { files, settings: EngineSettings::default() }).map_err(|(_, problems)| {
-        format!(
-            "{} problems with the rules, the first: {}, {}",
-            problems.len(),
-            problems[0].message,
-            problems[0].label
-        )
-    })
+    compile(&RulesMessage { files, settings: EngineSettings::default(), ..RulesMessage::default() }).map_err(
+        |(_, problems)| {
+            format!(
+                "{} problems with the rules, the first: {}, {}",
+                problems.len(),
+                problems[0].message,
+                problems[0].label
+            )
+        },
+    )
 }
 
 type Found = BTreeSet<(usize, String)>;

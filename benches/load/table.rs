@@ -99,6 +99,7 @@ fn watched(window: &str, needed: u32) -> RulesMessage {
     RulesMessage {
         files: vec![RuleFile { name: "watched.yaml".to_owned(), text }],
         settings: EngineSettings::default(),
+        ..RulesMessage::default()
     }
 }
 

@@ -149,10 +149,11 @@ fn breaks(old: At<'_>, new: At<'_>, direction: Direction, path: &str, depth: usi
             breaks(old.to(was), new.to(is), direction, &format!("{path}[]"), depth + 1, found);
         }
     }
-    if direction == Direction::Taken && old.schema.get("additionalProperties").is_none() {
-        if new.schema.get("additionalProperties") == Some(&json!(false)) {
-            found.push(format!("{path}: other names are refused now"));
-        }
+    if direction == Direction::Taken
+        && old.schema.get("additionalProperties").is_none()
+        && new.schema.get("additionalProperties") == Some(&json!(false))
+    {
+        found.push(format!("{path}: other names are refused now"));
     }
 }
 
@@ -196,6 +197,9 @@ fn nobody_who_speaks_shape_1_is_broken() {
     assert_eq!(there, names, "a message is gone, or has another name");
 }
 
+/// What is changed, how, and for whom that breaks.
+type Row<'r> = (&'r str, &'r dyn Fn(&mut Value), &'r [Direction]);
+
 #[test]
 fn what_breaks_is_found_and_what_does_not_is_not() {
     let old = json!({
@@ -215,7 +219,7 @@ fn what_breaks_is_found_and_what_does_not_is_not() {
         new
     };
     use Direction::{Taken, Written};
-    let rows: [(&str, &dyn Fn(&mut Value), &[Direction]); 9] = [
+    let rows: [Row<'_>; 9] = [
         ("nothing", &|_| {}, &[]),
         ("a new field", &|new| new["properties"]["more"] = json!({ "type": "string" }), &[]),
         (

@@ -17,6 +17,7 @@ use crate::hit::Hit;
 use crate::key::Key;
 use crate::pattern::track::IdHasher;
 use crate::pattern::{Stamp, TrackHit};
+use crate::rule::policy::Rematch;
 use crate::rule::{Rule, RuleSet, Timing, Unit};
 
 /// The log's own time and place: the only clock there is.
@@ -156,6 +157,8 @@ impl KeyState {
         let settings = &rules.settings;
         match (has_active_incident, rules.unit_by_id(unit)) {
             (true, _) => settings.incident_idle_micros,
+            // An incident that a match reopens must still be known.
+            (false, Some(Unit { rematch: Rematch::Reopen { .. }, .. })) => settings.incident_idle_micros,
             (false, Some(unit)) => settings.idle_micros.saturating_add(unit.memory),
             (false, None) => settings.idle_micros,
         }
