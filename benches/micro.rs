@@ -97,6 +97,7 @@ impl Hits {
             user: None,
             severity: Severity::Low,
             title: None,
+            attack: None,
             fields: Vec::new(),
         };
         let values = (0..1_000).map(|number| Measured::Text(Arc::from(format!("value-{number}")))).collect();
