@@ -12,7 +12,7 @@ use crate::worker::machine::Machine;
 use crate::worker::threads::on_disk;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
-pub const STATE_FORMAT: u32 = 2;
+pub const STATE_FORMAT: u32 = 3;
 
 /// Writes checkpoints, one at a time.
 pub struct Checkpointer {
