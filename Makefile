@@ -8,7 +8,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 # Words for `sightline demo`, such as `make demo DEMO=--keep`.
 DEMO ?=
 
-.PHONY: help demo test check crash sim oracle cargo
+.PHONY: help demo test check crash sim oracle sigma fuzz cargo
 
 help:
 	@echo 'make demo   replay two recorded intrusions through a real NATS server, and check every firing'
@@ -16,7 +16,9 @@ help:
 	@echo 'make check  formatting and lints'
 	@echo 'make crash  the long run: worker and server killed 1,000 times (KILLS=n)'
 	@echo 'make sim    the long run: 10,000 simulated lives of a worker (SEEDS=n)'
+	@echo 'make sigma  the long run: SigmaHQ against rsigma, 20,000 random correlations against pySigma (EACH=n)'
 	@echo 'make oracle the long run: 200,000 random histories against the definition (CASES=n)'
+	@echo 'make fuzz   the long run: every place where bytes come in, coverage-guided, an hour (SECONDS=n)'
 
 # The dev profile: the demo itself takes about three seconds with it, and `make test` uses the same build.
 demo: cargo
@@ -52,6 +54,18 @@ sim: cargo
 
 oracle: cargo
 	SIGHTLINE_ORACLE_CASES=$(CASES) $(CARGO) test --locked --test oracle -- --nocapture
+
+# Of each type and each order; there are 40 of these. The events are those of SIGHTLINE_DATA, where that is set.
+EACH ?= 500
+
+sigma: cargo
+	SIGHTLINE_SIGMA_EVENTS=20000 SIGHTLINE_SIGMA_CASES=$(EACH) $(CARGO) test --locked --release --test sigma -- --nocapture
+
+# All five at a time.
+SECONDS ?= 3600
+
+fuzz: cargo
+	@fuzz/run $(SECONDS)
 
 cargo:
 	@command -v $(CARGO) >/dev/null || \

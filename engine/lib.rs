@@ -7,6 +7,9 @@
 #[macro_use]
 pub mod crash_point;
 
+#[cfg(feature = "hostile-input")]
+pub mod hostile_input;
+
 pub mod api;
 pub mod bus;
 pub mod cli;

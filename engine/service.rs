@@ -9,7 +9,7 @@ use sightline_schemas::control::RulesMessage;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::api;
+use crate::api::{self, Access};
 use crate::bus::BusError;
 use crate::bus::jetstream::connect::{ConnectSettings, Connection, FirstConnect, connect};
 use crate::bus::jetstream::event_log::JetStreamEvents;
@@ -61,12 +61,13 @@ impl Signals {
     }
 }
 
-/// Runs until SIGTERM or SIGINT. `read_rules` reads the rules as they are on disk now: at the start, and on SIGHUP.
+/// Runs until SIGTERM or SIGINT, and answers over HTTP as `api` says. `read_rules` reads the rules as they are on disk now: at the start, and on SIGHUP.
 ///
 /// # Errors
 /// When it cannot begin or go on: another worker owns the output or the checkpoint, the login is refused, ….
 pub async fn run(
     config: &Config,
+    api: Option<&Access>,
     read_rules: &dyn Fn() -> anyhow::Result<RulesMessage>,
 ) -> anyhow::Result<()> {
     let mut rules = read_rules()?;
@@ -75,10 +76,9 @@ pub async fn run(
     let readiness = Readiness::new();
     let status = Status::new(readiness.clone(), config.worker.partitions);
     let (stop_api, api_stops) = watch::channel(false);
-    if let Some(listen) = config.api.listen {
+    if let Some(access) = api {
         let inspect = Arc::new(status.clone());
-        let bound = api::serve(listen, metrics.clone(), readiness.clone(), inspect, api_stops).await?;
-        tracing::info!(listen = %bound, "health, metrics and inspection");
+        api::serve(access, metrics.clone(), readiness.clone(), inspect, api_stops).await?;
     }
     let nats = connect_settings(&config.nats);
     let connection = tokio::select! {
@@ -173,7 +173,7 @@ async fn attend(
     let mut announced = false;
     loop {
         if !announced {
-            match worker.announce(rules).await {
+            match worker.announce(rules, config.rules.warm).await {
                 Ok(_) => announced = true,
                 Err(BusError::Retry { what, why }) => {
                     tracing::warn!(what, why, "cannot announce the rules yet")

@@ -106,7 +106,15 @@ impl Connect {
     /// When an option cannot be used, or no server takes the connection now.
     pub async fn open(&self, name: &str) -> Result<Client, ConnectError> {
         let servers = self.servers()?;
-        let options = self.options(name).await?;
+        let mut options = self.options(name).await?;
+        // As NATS's own tools read an address; the client leaves this out.
+        let login = servers.iter().find_map(|at| Some((at.username()?, at.password())));
+        if let (Some((user, password)), None, None, None) = (login, &self.creds, &self.nkey, &self.user) {
+            options = match password {
+                Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),
+                None => options.token(user.to_owned()),
+            };
+        }
         options
             .connect(&servers)
             .await

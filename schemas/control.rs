@@ -7,6 +7,11 @@ use crate::id::IncidentId;
 use crate::incident::{Resolution, Status};
 use crate::source::SourceProfiles;
 
+/// Most bytes of who says so: a name, an address or the id of a program.
+pub const ACTOR_BYTES_MAX: usize = 256;
+/// Most bytes of why: it goes with every later message of the incident.
+pub const REASON_BYTES_MAX: usize = 4_096;
+
 /// Sets the status of an incident, on `control.<tenant>.incident`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,8 +44,18 @@ impl IncidentCommand {
     /// What the command asks for.
     ///
     /// # Errors
-    /// With the allowed words, when the status is none, or a resolution is given for an active one.
+    /// With the allowed words, when the status is none, or a resolution is given for an active one; when actor or reason
+    /// are too long.
     pub fn asked(&self) -> Result<Asked, String> {
+        let given = [
+            ("actor", self.actor.len(), ACTOR_BYTES_MAX),
+            ("reason", self.reason.as_ref().map_or(0, String::len), REASON_BYTES_MAX),
+        ];
+        for (name, bytes, bytes_max) in given {
+            if bytes > bytes_max {
+                return Err(format!("{name} has {bytes} bytes: at most {bytes_max} are allowed"));
+            }
+        }
         let Some((status, implied)) = Status::parse(&self.status) else {
             return Err(format!(
                 "status {:?}: use open, triaged, investigating, contained, resolved, dismissed or closed",
@@ -102,9 +117,18 @@ pub struct RulesMessage {
     pub files: Vec<RuleFile>,
     /// The settings.
     pub settings: EngineSettings,
+    /// Where rules that are new or changed begin: they run over the input log from this sequence on up to this message,
+    /// and are silent until then. Without it they begin with nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_from: Option<u64>,
 }
 
 impl RulesMessage {
+    /// Whether both put the same in force, wherever it begins.
+    pub fn means_the_same(&self, other: &RulesMessage) -> bool {
+        (&self.files, &self.settings) == (&other.files, &other.settings)
+    }
+
     /// A hash of files and settings: equal if and only if nothing changed.
     pub fn fingerprint(&self) -> String {
         let bytes = serde_json::to_vec(self).expect("rules and settings are plain data");

@@ -1,8 +1,12 @@
-//! What could not be read: the bytes as they came, with reason and position in the headers.
+//! What could not be read: the bytes as they came, with reason and position in the headers. What is too large for one
+//! message comes in parts, one message each, in order.
 
 use crate::edge::{Reason, Reject};
 use crate::position::Position;
 use crate::subject::{HEADER_DETAIL, HEADER_LOG, HEADER_POSITION, HEADER_REASON, HEADER_SUBJECT};
+
+/// Most bytes that are kept of an input's `Content-Type`.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
 
 /// One message on `deadletter.<tenant>.<source>`. Its body is the input as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +39,9 @@ impl DeadLetter {
             position,
             reason: reject.reason,
             detail: reject.detail.clone(),
-            content_type: content_type.map(str::to_owned),
+            // Cut: the server bounds all headers of a message together, not each.
+            content_type: content_type
+                .map(|text| text[..text.floor_char_boundary(CONTENT_TYPE_BYTES_MAX)].to_owned()),
             body: body.to_vec(),
         }
     }

@@ -10,10 +10,18 @@ pub struct Reject {
     pub detail: String,
 }
 
+/// Most bytes of the line for people. It can quote the input, which has no such bound.
+pub const DETAIL_BYTES_MAX: usize = 1_024;
+
 impl Reject {
-    /// A refusal for `reason`, with a line for people.
+    /// A refusal for `reason`, with a line for people; a longer one is cut.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Reject { reason, detail: detail.into() }
+        let mut detail = detail.into();
+        if detail.len() > DETAIL_BYTES_MAX {
+            detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+            detail.push('…');
+        }
+        Reject { reason, detail }
     }
 }
 

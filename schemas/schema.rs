@@ -9,7 +9,8 @@ use crate::event::Event;
 use crate::incident::{CoverageGap, IncidentMessage};
 use crate::reject::Reason;
 use crate::subject::{
-    HEADER_CONTENT_TYPE, HEADER_DETAIL, HEADER_LOG, HEADER_POSITION, HEADER_REASON, HEADER_SUBJECT,
+    HEADER_CONTENT_TYPE, HEADER_DETAIL, HEADER_LOG, HEADER_PART, HEADER_POSITION, HEADER_REASON,
+    HEADER_SUBJECT,
 };
 
 /// The schemas by name: `event` is what a producer may send, the others are messages as they are written.
@@ -119,6 +120,7 @@ fn dead_letter_headers() -> Json {
             HEADER_LOG: described("Which input log that position is in."),
             HEADER_SUBJECT: described("The subject that the input came on."),
             HEADER_CONTENT_TYPE: described("The input's own, if it had one."),
+            HEADER_PART: described("Which part of the input this body is, such as `2/3`, where it is too large for one message."),
         },
         "required": [HEADER_REASON, HEADER_DETAIL, HEADER_POSITION, HEADER_LOG, HEADER_SUBJECT],
     })

@@ -51,8 +51,12 @@ pub const HEADER_CONTENT_TYPE: &str = "Content-Type";
 /// The standard header that says how a body is compressed.
 pub const HEADER_CONTENT_ENCODING: &str = "Content-Encoding";
 
-/// Longest encoded token.
-const TOKEN_BYTES_MAX: usize = 128;
+/// Header of a dead letter that is too large for one message: which part of its body this is, such as `2/3`.
+pub const HEADER_PART: &str = "Sightline-Part";
+
+/// Longest encoded token. Names of tenants and sources are shorter; and a subject must fit, with the subject for the
+/// answer, on the one line of 4,096 bytes that the server reads, or it ends the connection of who publishes on it.
+pub const TOKEN_BYTES_MAX: usize = 128;
 
 /// One token of a subject: letters, digits, `-` and `_` as they are, everything else as `=XX`; never empty.
 pub fn encode_token(text: &str) -> String {
@@ -102,6 +106,13 @@ pub struct EventSubject {
     pub source: String,
 }
 
+/// Whether an encoded token can go into another subject as it is.
+fn fits(token: &str) -> bool {
+    !token.is_empty()
+        && token.len() <= TOKEN_BYTES_MAX
+        && token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'*' && byte != b'>')
+}
+
 impl EventSubject {
     /// Reads `events.<tenant>.<source>`.
     ///
@@ -110,13 +121,16 @@ impl EventSubject {
     pub fn parse(subject: &str) -> Result<Self, Reject> {
         let mut tokens = subject.split('.');
         let parsed = match (tokens.next(), tokens.next(), tokens.next(), tokens.next()) {
-            (Some("events"), Some(tenant), Some(source), None) => {
+            (Some("events"), Some(tenant), Some(source), None) if fits(tenant) && fits(source) => {
                 decode_token(tenant).zip(decode_token(source))
             }
             _ => None,
         };
         parsed.map(|(tenant, source)| EventSubject { tenant, source }).ok_or_else(|| {
-            Reject::new(Reason::BadSubject, format!("subject {subject:?} is not events.<tenant>.<source>"))
+            let detail = format!(
+                "not events.<tenant>.<source>, each of at most {TOKEN_BYTES_MAX} bytes: subject {subject:?}"
+            );
+            Reject::new(Reason::BadSubject, detail)
         })
     }
 
@@ -134,8 +148,8 @@ pub fn incident(tenant: &str, severity: Severity, rule: &str) -> String {
 /// `deadletter.<tenant>.<source>` for what came on `subject`, or `deadletter.unknown` where that cannot be read.
 pub fn deadletter(subject: &str) -> String {
     match subject.split('.').collect::<Vec<_>>()[..] {
-        ["events", tenant, source] => format!("deadletter.{tenant}.{source}"),
-        ["control", tenant, _] => format!("deadletter.{tenant}.control"),
+        ["events", tenant, source] if fits(tenant) && fits(source) => format!("deadletter.{tenant}.{source}"),
+        ["control", tenant, _] if fits(tenant) => format!("deadletter.{tenant}.control"),
         _ => "deadletter.unknown".to_owned(),
     }
 }
@@ -158,7 +172,7 @@ pub fn incident_command(tenant: &str) -> String {
 /// The tenant of `control.<tenant>.incident`.
 pub fn tenant_of_command(subject: &str) -> Option<String> {
     match subject.split('.').collect::<Vec<_>>()[..] {
-        ["control", tenant, "incident"] => decode_token(tenant),
+        ["control", tenant, "incident"] if fits(tenant) => decode_token(tenant),
         _ => None,
     }
 }
@@ -179,7 +193,10 @@ mod tests {
     #[test]
     fn only_three_tokens_are_an_event_subject() {
         assert!(EventSubject::parse("events.default.iris").is_ok());
-        for subject in ["events.default", "events.a.b.c", "control.rules", "events.a.=G1", ""] {
+        let long = format!("events.default.{}", "x".repeat(TOKEN_BYTES_MAX + 1));
+        assert!(EventSubject::parse(&long[..long.len() - 1]).is_ok());
+        assert_eq!(deadletter(&long), "deadletter.unknown");
+        for subject in [&long, "events.default", "events.a.b.c", "control.rules", "events.a.=G1", ""] {
             assert!(EventSubject::parse(subject).is_err(), "{subject}");
         }
     }

@@ -25,7 +25,11 @@ fn usage_errors_end_with_3_and_help_with_0() {
     check(&["--set", "worker.partitions", "config", "show"], 3, &["expected PATH=VALUE"]);
     check(&["check", "no/such/rules"], 3, &["cannot read rules from no/such/rules"]);
     check(&["backtest", "--rules", "rules", "--truth", EVENTS, EVENTS], 3, &["is no truth file"]);
-    check(&["state", "--api", "https://127.0.0.1:1"], 3, &["is no address of an API"]);
+    check(
+        &["state", "--api", "https://127.0.0.1:1"],
+        3,
+        &["say who vouches for its certificate with --ca FILE"],
+    );
     check(&["tail", "--since", "yesterday"], 3, &["expected `all`, `new`, or a duration"]);
 }
 
@@ -45,7 +49,7 @@ fn what_the_world_refuses_ends_with_1() {
 fn rules_that_are_right_are_counted() {
     let (code, out, err) = run(&["check", "rules"]);
     assert_eq!((code, &*err), (0, ""));
-    assert!(out.starts_with("ok: 17 rules in 4 files"), "{out}");
+    assert!(out.starts_with("ok: 42 rules in 7 files"), "{out}");
     let (code, out, _) = run(&["check", "--format", "json", "rules/trace.yaml"]);
     let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     // Rules of a group keep their state together.
@@ -112,7 +116,7 @@ fn two_backtests_say_the_same_byte_for_byte() {
     let arguments = ["backtest", "--rules", "rules", EVENTS];
     let (code, first, words) = run(&arguments);
     assert_eq!(code, 0);
-    assert!(words.contains("incidents opened  33"), "{words}");
+    assert!(words.contains("incidents opened  34"), "{words}");
     let with = |more: &[&str]| run(&[&arguments[..], more].concat()).1;
     assert!(!first.is_empty() && first == with(&[]));
     assert!(first == with(&["--set", "worker.partitions=4", "--set", "worker.batch_messages=7"]));
@@ -268,9 +272,9 @@ fn streams_are_set_up_and_a_command_is_stored() {
     let url = server.url();
     let on_server = |more: &[&str]| run(&[&["--nats-url", &url, "--color", "never"], more].concat());
     let (code, out, err) = on_server(&["stream", "setup"]);
-    assert!(code == 0 && out.matches("created").count() == 3, "{out}\n{err}");
+    assert!(code == 0 && out.matches("created").count() == 4, "{out}\n{err}");
     let (_, again, _) = on_server(&["stream", "setup"]);
-    assert_eq!(again.matches("unchanged").count(), 3, "{again}");
+    assert_eq!(again.matches("unchanged").count(), 4, "{again}");
 
     let id = "0123456789abcdef0123456789abcdef";
     let (code, out, err) = on_server(&["incident", "set", id, "closed", "--actor", "anna"]);

@@ -23,7 +23,7 @@ fn rules() -> RulesMessage {
          - {{name: succeeded, match: {{kind: auth.login}}}}\n"
     );
     let file = RuleFile { name: "flood.yaml".to_owned(), text };
-    RulesMessage { files: vec![file], settings: EngineSettings::default() }
+    RulesMessage { files: vec![file], settings: EngineSettings::default(), ..RulesMessage::default() }
 }
 
 /// Failed logins on as many hosts, one each, and among them, seldom, on the victim; then the victim's password is known.

@@ -34,7 +34,11 @@ impl Outcome {
 fn rules_message(case: &Case) -> RulesMessage {
     let files = vec![RuleFile { name: "random.yaml".to_owned(), text: rule_file(&case.rules, case.late) }];
     let coalesce_micros = case.coalesce * 1_000_000;
-    RulesMessage { files, settings: EngineSettings { coalesce_micros, ..EngineSettings::default() } }
+    RulesMessage {
+        files,
+        settings: EngineSettings { coalesce_micros, ..EngineSettings::default() },
+        ..RulesMessage::default()
+    }
 }
 
 /// Runs a case. Log time is the newest event time so far: nothing comes from the future.

@@ -31,7 +31,7 @@ macro_rules! files {
 }
 
 files! {
-    engine measures patterns poison policies predicates sentracore sequences streamtrace trace
+    clock engine measures patterns poison policies predicates sentracore sequences sigma streamtrace trace
 }
 
 /// The recorded intrusions, as a file: log time follows event time.

@@ -133,7 +133,7 @@ async fn holds(site: &Site, name: &str, messages: u64) {
 async fn the_whole_way(proof: Proof) {
     let site = Site::start(proof);
     let table = done(&mut site.command("operator", &["stream", "setup"]));
-    assert_eq!(table.matches("created").count(), 3, "{table}");
+    assert_eq!(table.matches("created").count(), 4, "{table}");
     let dashboard = site.client("dashboard").await;
     let mut incidents = dashboard.hears("incidents.default.>").await;
 
@@ -201,6 +201,8 @@ const FORBIDDEN: [(&str, &[&str], &[&str]); 5] = [
             "events.other.edr",
             "events.default.iris",
             "events.default",
+            "evidence.other.edr",
+            "evidence.default.iris",
             "incidents.default.high.two_steps",
             "deadletter.default.edr",
             "control.rules",
@@ -280,6 +282,7 @@ const FORBIDDEN: [(&str, &[&str], &[&str]); 5] = [
         "engine",
         &[
             "events.default.edr",
+            "evidence.default.edr",
             "control.default.incident",
             "$JS.API.STREAM.CREATE.MINE",
             "$JS.API.STREAM.UPDATE.EVENTS",
@@ -364,6 +367,7 @@ async fn the_servers_answer_cannot_be_sent_where_the_role_may_not_write() {
     let astray = [
         "events.other.edr",
         "events.default.iris",
+        "evidence.other.edr",
         "control.rules",
         "control.tick",
         "control.default.incident",
@@ -393,7 +397,7 @@ async fn the_servers_answer_cannot_be_sent_where_the_role_may_not_write() {
             if seq <= 2 * astray.len() as u64 { "events.default.edr" } else { "control.default.incident" };
         assert_eq!((&*message.subject, &message.payload[..]), (own, &b"{}"[..]));
     }
-    for name in ["INCIDENTS", "DEADLETTER"] {
+    for name in ["INCIDENTS", "DEADLETTER", "EVIDENCE"] {
         assert_eq!(stream(&site, name).await.state.last_sequence, 0, "{name}");
     }
 }

@@ -31,7 +31,7 @@ fn shipped_rules() -> RulesMessage {
         })
         .collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    RulesMessage { files, settings: EngineSettings::default() }
+    RulesMessage { files, settings: EngineSettings::default(), ..RulesMessage::default() }
 }
 
 async fn worker(bus: &Bus, dir: &Path, partitions: usize, batch: usize, metrics: &Metrics) -> RealWorker {
@@ -114,7 +114,7 @@ async fn one_log_gives_the_same_bytes_whatever_partitions_batches_and_restarts()
     let dir = tempfile::tempdir().expect("a directory");
     let metrics = Metrics::new();
     let mut first = worker(&bus, &dir.path().join("first"), 1, 1_000, &metrics).await;
-    assert!(first.announce(&shipped_rules()).await.expect("announced"));
+    assert!(first.announce(&shipped_rules(), false).await.expect("announced"));
     publish_demo(&bus).await;
     bus.plain.publish("events.default.edr", "no json".into()).await.expect("sent").await.expect("stored");
     finish(&mut first).await;
@@ -135,7 +135,7 @@ async fn one_log_gives_the_same_bytes_whatever_partitions_batches_and_restarts()
             let metrics = Metrics::new();
             let mut again = worker(&bus, &dir, partitions, batch, &metrics).await;
             // The rules are in the log already.
-            assert!(!again.announce(&shipped_rules()).await.expect("announced"));
+            assert!(!again.announce(&shipped_rules(), false).await.expect("announced"));
             let before = turns;
             while turns < before + turns_before_restart && turns < 6 * turns_before_restart {
                 again.turn().await.expect("goes on");
@@ -165,7 +165,7 @@ async fn a_worker_that_lost_its_checkpoint_rebuilds_and_says_nothing_twice() {
     let dir = tempfile::tempdir().expect("a directory");
     let metrics = Metrics::new();
     let mut first = worker(&bus, &dir.path().join("a"), 2, 500, &metrics).await;
-    first.announce(&shipped_rules()).await.expect("announced");
+    first.announce(&shipped_rules(), false).await.expect("announced");
     publish_demo(&bus).await;
     finish(&mut first).await;
     drop(first);
@@ -184,7 +184,7 @@ async fn a_second_worker_on_the_same_work_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let metrics = Metrics::new();
     let mut first = worker(&bus, &dir.path().join("a"), 1, 500, &metrics).await;
-    first.announce(&shipped_rules()).await.expect("announced");
+    first.announce(&shipped_rules(), false).await.expect("announced");
     finish(&mut first).await;
     let mut second = worker(&bus, &dir.path().join("b"), 1, 500, &metrics).await;
     finish(&mut second).await;

@@ -36,7 +36,7 @@ const BATCH: u64 = 1_000;
 /// The rules as they travel.
 pub fn rules() -> RulesMessage {
     let file = RuleFile { name: "bench.yaml".to_owned(), text: RULES.to_owned() };
-    RulesMessage { files: vec![file], settings: EngineSettings::default() }
+    RulesMessage { files: vec![file], settings: EngineSettings::default(), ..RulesMessage::default() }
 }
 
 /// An event on host `host-<number>`. `user` where it has one.

@@ -1,29 +1,54 @@
 //! The HTTP server.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::access::{Access, Token};
+use super::tls_listener::TlsListener;
 use crate::telemetry::metrics::{CONTENT_TYPE, Metrics};
-use crate::telemetry::{Inspect, NotReady, Readiness};
+use crate::telemetry::{Inspect, NotReady, Question, Readiness};
 
 /// Why the server could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The address can be reached from other machines.
     #[error(
-        "api.listen {0} can be reached from other machines, and authentication is not configured: \
-         listen on 127.0.0.1 or [::1], and put a proxy with TLS and authentication before it"
+        "api.listen {0} can be reached from other machines, and not everybody there may look: set api.tls_cert and \
+         api.tls_key, and one of api.token_file, api.token and api.tls_client_ca; or listen on 127.0.0.1 or [::1]"
     )]
-    NotLoopback(SocketAddr),
+    Unprotected(SocketAddr),
+    /// A file of the settings cannot be used.
+    #[error("{setting}: cannot use {path}: {why}", path = path.display())]
+    File {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not; nothing of what it holds.
+        why: String,
+    },
+    /// The token is none.
+    #[error(
+        "{setting}: expected at least {bytes_min} visible ASCII characters, such as `openssl rand -hex 32` makes"
+    )]
+    Token {
+        /// The setting that gives it.
+        setting: &'static str,
+        /// How long it must be.
+        bytes_min: usize,
+    },
     /// The address cannot be had.
     #[error("cannot listen on {listen} (api.listen): {source}")]
     Bind {
@@ -34,6 +59,9 @@ pub enum ApiError {
     },
 }
 
+/// How a token is announced in a header.
+const BEARER: &[u8] = b"Bearer ";
+
 #[derive(Clone)]
 struct Shared {
     metrics: Metrics,
@@ -41,48 +69,76 @@ struct Shared {
     inspect: Arc<dyn Inspect>,
 }
 
-/// Begins to serve on `listen`, in a task of its own, until `shutdown` says `true` or its sender is gone. Gives the
-/// address that it listens on: port 0 becomes a free one.
+/// Begins to serve, in a task of its own, until `shutdown` says `true` or its sender is gone. Gives the address that it
+/// listens on: port 0 becomes a free one.
 ///
 /// # Errors
-/// When `listen` is not a loopback address, or cannot be had.
+/// When the address cannot be had.
 pub async fn serve(
-    listen: SocketAddr,
+    access: &Access,
     metrics: Metrics,
     readiness: Readiness,
     inspect: Arc<dyn Inspect>,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) -> Result<SocketAddr, ApiError> {
-    if !listen.ip().is_loopback() {
-        return Err(ApiError::NotLoopback(listen));
-    }
+    let listen = access.listen();
     let failed = |source| ApiError::Bind { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    let routes = routes(Shared { metrics, readiness, inspect });
-    tokio::spawn(async move {
-        let stop = async move {
-            // An error means that the sender is gone: the engine is too.
-            let _ = shutdown.wait_for(|stop| *stop).await;
-        };
-        // Requests that are being answered are answered; connections that wait for one more are closed.
-        match axum::serve(listener, routes).with_graceful_shutdown(stop).await {
-            Ok(()) => tracing::debug!(listen = %bound, "api stopped"),
-            Err(error) => tracing::error!(listen = %bound, %error, "api failed"),
-        }
-    });
-    tracing::info!(listen = %bound, "api listening");
+    let routes = routes(Shared { metrics, readiness, inspect }, access.token());
+    match access.tls() {
+        Some(tls) => tokio::spawn(answer(TlsListener::start(listener, bound, tls), bound, routes, shutdown)),
+        None => tokio::spawn(answer(listener, bound, routes, shutdown)),
+    };
+    tracing::info!(listen = %bound, tls = access.tls().is_some(), token = access.token().is_some(), "api listening");
     Ok(bound)
 }
 
-fn routes(shared: Shared) -> Router {
+async fn answer<L: Listener<Addr = SocketAddr>>(
+    listener: L,
+    bound: SocketAddr,
+    routes: Router,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let stop = async move {
+        // An error means that the sender is gone: the engine is too.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    // Requests that are being answered are answered; connections that wait for one more are closed.
+    match axum::serve(listener, routes).with_graceful_shutdown(stop).await {
+        Ok(()) => tracing::debug!(listen = %bound, "api stopped"),
+        Err(error) => tracing::error!(listen = %bound, %error, "api failed"),
+    }
+}
+
+fn routes(shared: Shared, token: Option<Token>) -> Router {
     Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/state", get(state))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "try /healthz, /readyz, /metrics or /state\n") })
+        .route("/why-not", get(why_not))
+        .route("/incident", get(incident))
+        .route_layer(middleware::from_fn_with_state(token, admit))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .fallback(|| async {
+            (StatusCode::NOT_FOUND, "try /healthz, /readyz, /metrics, /state, /why-not or /incident\n")
+        })
         .with_state(shared)
+}
+
+/// Lets through who knows the token, or everybody where there is none.
+async fn admit(State(token): State<Option<Token>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
+    let given = given.and_then(|value| value.split_at_checked(BEARER.len()));
+    let known = token.is_none_or(|token| {
+        given.is_some_and(|(scheme, text)| scheme.eq_ignore_ascii_case(BEARER) && token.is(text))
+    });
+    if known {
+        return next.run(request).await;
+    }
+    let how = [(header::WWW_AUTHENTICATE, "Bearer")];
+    (StatusCode::UNAUTHORIZED, how, "send the token of api.token: `Authorization: Bearer …`\n")
+        .into_response()
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
@@ -106,6 +162,47 @@ async fn state(State(shared): State<Shared>) -> Response {
     }
 }
 
+async fn why_not(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let mut question = Question { tenant: "default".to_owned(), ..Question::default() };
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*name {
+            "rule" => question.rule = value.into_owned(),
+            "tenant" => question.tenant = value.into_owned(),
+            "key" => question.key.push(value.into_owned()),
+            other => {
+                return refused(StatusCode::BAD_REQUEST, &format!("{other}: ask with rule, tenant and key"));
+            }
+        }
+    }
+    match tokio::task::spawn_blocking(move || shared.inspect.why_not(&question)).await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err(why)) => refused(StatusCode::BAD_REQUEST, &why),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn incident(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let id = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "id");
+    let Some((_, id)) = id else { return refused(StatusCode::BAD_REQUEST, "say which: ?id=ID") };
+    let id = id.into_owned();
+    let told = format!("no incident {id} is remembered");
+    match tokio::task::spawn_blocking(move || shared.inspect.incident(&id)).await {
+        Ok(Some(incident)) => Json(incident).into_response(),
+        Ok(None) => refused(StatusCode::NOT_FOUND, &told),
+        Err(error) => failed(&error),
+    }
+}
+
+fn refused(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({ "error": why }))).into_response()
+}
+
+fn failed(error: &tokio::task::JoinError) -> Response {
+    tracing::error!(%error, "inspection failed");
+    refused(StatusCode::INTERNAL_SERVER_ERROR, "inspection failed; the log says why")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -122,6 +219,17 @@ mod tests {
             assert!(self.0 > 0, "a worker that cannot tell");
             json!({ "keys": self.0 })
         }
+
+        fn why_not(&self, question: &Question) -> Result<serde_json::Value, String> {
+            match question.rule.as_str() {
+                "" => Err("which rule?".to_owned()),
+                rule => Ok(json!({ "rule": rule, "key": question.key, "tenant": question.tenant })),
+            }
+        }
+
+        fn incident(&self, id: &str) -> Option<serde_json::Value> {
+            (id == "ab").then(|| json!({ "incident": id }))
+        }
     }
 
     struct Running {
@@ -134,8 +242,8 @@ mod tests {
     async fn start(keys: u64) -> Running {
         let (metrics, readiness) = (Metrics::new(), Readiness::new());
         let (stop, stopped) = watch::channel(false);
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let address = serve(any, metrics.clone(), readiness.clone(), Arc::new(Keys(keys)), stopped)
+        let any = Access::on_loopback(SocketAddr::from(([127, 0, 0, 1], 0))).expect("loopback");
+        let address = serve(&any, metrics.clone(), readiness.clone(), Arc::new(Keys(keys)), stopped)
             .await
             .expect("a free port");
         Running { address, metrics, readiness, stop }
@@ -166,6 +274,12 @@ mod tests {
         check(running.address, "/metrics", "200", "sightline_reconnects_total 1").await;
         check(running.address, "/state", "200", "{\"keys\":3}").await;
         check(running.address, "/", "404", "/readyz").await;
+        let told = "{\"key\":[\"a b\",\"x=y\"],\"rule\":\"r\",\"tenant\":\"default\"}";
+        check(running.address, "/why-not?rule=r&key=a+b&key=x%3Dy", "200", told).await;
+        check(running.address, "/why-not", "400", "{\"error\":\"which rule?\"}").await;
+        check(running.address, "/why-not?rul=r", "400", "ask with rule, tenant and key").await;
+        check(running.address, "/incident?id=ab", "200", "{\"incident\":\"ab\"}").await;
+        check(running.address, "/incident?id=cd", "404", "no incident cd is remembered").await;
         let (head, _) = ask(running.address, "/metrics").await;
         assert!(head.contains("text/plain; version=0.0.4"), "{head}");
     }
@@ -207,20 +321,20 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_listened_on_is_a_clear_error() {
-        let running = start(1).await;
         for (listen, expected) in [
-            ("0.0.0.0:0".to_owned(), "authentication is not configured"),
-            ("192.0.2.1:9464".to_owned(), "api.listen 192.0.2.1:9464 can be reached from other machines"),
-            ("[::]:0".to_owned(), "listen on 127.0.0.1"),
-            (running.address.to_string(), "cannot listen on 127.0.0.1:"),
+            ("0.0.0.0:0", "set api.tls_cert and api.tls_key, and one of api.token_file, api.token"),
+            ("192.0.2.1:9464", "api.listen 192.0.2.1:9464 can be reached from other machines"),
+            ("[::]:0", "or listen on 127.0.0.1"),
         ] {
-            let (_stop, stopped) = watch::channel(false);
             let listen = listen.parse().expect("an address");
-            let told = serve(listen, Metrics::new(), Readiness::new(), Arc::new(Keys(1)), stopped)
-                .await
-                .expect_err("refused")
-                .to_string();
+            let told = Access::on_loopback(listen).expect_err("refused").to_string();
             assert!(told.contains(expected), "{told}");
         }
+        let running = start(1).await;
+        let taken = Access::on_loopback(running.address).expect("loopback");
+        let (_stop, stopped) = watch::channel(false);
+        let told = serve(&taken, Metrics::new(), Readiness::new(), Arc::new(Keys(1)), stopped).await;
+        let told = told.expect_err("taken").to_string();
+        assert!(told.contains("cannot listen on 127.0.0.1:"), "{told}");
     }
 }

@@ -147,6 +147,16 @@ pub trait EventLog: Send {
         subject: &str,
     ) -> impl Future<Output = Result<Option<LogMessage>, BusError>> + Send;
 
+    /// The first message that was received no more than so many microseconds before the newest one; the oldest that is
+    /// kept, where the log cannot tell.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    fn first_within(&mut self, micros: i64) -> impl Future<Output = Result<u64, BusError>> + Send {
+        let _ = micros;
+        async { Ok(self.info().await?.first_seq) }
+    }
+
     /// Appends a message and gives its sequence, once the server has stored it.
     ///
     /// # Errors

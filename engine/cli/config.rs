@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::api::Access;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::settings::Global;
 use crate::config;
@@ -34,10 +35,9 @@ pub fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
         Command::Template => out.write_all(config::template().as_bytes())?,
         Command::Show => out.write_all(global.load()?.origins.show().as_bytes())?,
         Command::Check => {
-            let loaded = global.load()?;
-            if let Some(listen) = loaded.config.api.listen.filter(|listen| !listen.ip().is_loopback()) {
-                return Err(CliError::Usage(crate::api::ApiError::NotLoopback(listen).to_string()));
-            }
+            // Files that do not hold what they should, and an API that is open to a network.
+            let config = global.load()?.config;
+            Access::read(&config.api).map_err(|error| CliError::Usage(error.to_string()))?;
             writeln!(out, "{} the settings can be used", global.colors().stdout.good("ok:"))?;
         }
     }

@@ -8,14 +8,19 @@
 pub mod backtest;
 pub mod check;
 pub mod config;
+pub mod convert;
 pub mod demo;
 pub mod exit;
 pub mod explain;
+pub mod fmt;
 pub mod incident;
 pub mod man;
 pub mod nats_keys;
+pub mod new;
 pub mod rules;
+pub mod rules_log;
 pub mod run;
+pub mod schema;
 pub mod settings;
 pub mod state;
 pub mod stream;
@@ -38,6 +43,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use exit::{CliError, Exit};
 use settings::Global;
 
+/// Stack of every thread that works, as the first one has it. Reading rules as deep as they may be takes 2 MiB where nothing
+/// is optimised, and that is all that a thread gets otherwise.
+const STACK_BYTES: usize = 8 << 20;
+
 /// Streaming correlation of security events on NATS JetStream.
 #[derive(Debug, Parser)]
 #[command(name = "sightline", version, arg_required_else_help = true, max_term_width = 100)]
@@ -59,14 +68,26 @@ enum Command {
     Check(check::Args),
     /// Run the tests that stand in rules and beside them
     Test(test::Args),
+    /// Print a rule to begin with, and its tests
+    New(new::Args),
+    /// Lay out rule files, with the same meaning
+    Fmt(fmt::Args),
+    /// Print the JSON Schema of rule files, for editors
+    Schema,
+    /// Print a rule of others (EQL, Panther) in our words, and say what could not be carried over
+    Convert(convert::Args),
     /// Run event files through rules with the same engine, and no server
     Backtest(backtest::Args),
+    /// Say why an incident is there, or why a rule did not fire
+    Explain(explain::Args),
     /// Follow incidents on the bus
     Tail(tail::Args),
     /// Show what a running worker holds
     State(state::Args),
     /// Show settings, where they come from, and what is wrong with them
     Config(config::Args),
+    /// Put rules into the log, and tell which are in force
+    Rules(rules_log::Args),
     /// Create the streams
     Stream(stream::Args),
     /// Make an nkey for each role that the server's configuration names
@@ -102,12 +123,18 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
     let global = &cli.global;
     match cli.command {
         Command::Run => block_on(run::run(global)),
-        Command::Check(args) => check::run(global, &args),
+        Command::Check(args) => block_on(check::run(global, &args)),
         Command::Test(args) => block_on(test::run(global, &args)),
+        Command::New(args) => new::run(&args),
+        Command::Fmt(args) => fmt::run(global, &args),
+        Command::Schema => schema::run(),
+        Command::Convert(args) => convert::run(global, &args),
         Command::Backtest(args) => block_on(backtest::command(global, &args)),
+        Command::Explain(args) => block_on(explain::run(global, &args)),
         Command::Tail(args) => block_on(tail::run(global, &args)),
         Command::State(args) => block_on(state::run(global, &args)),
         Command::Config(args) => config::run(global, &args),
+        Command::Rules(args) => block_on(rules_log::run(global, &args)),
         Command::Stream(args) => block_on(stream::run(global, &args)),
         Command::NatsKeys(args) => nats_keys::run(&args),
         Command::Incident(args) => block_on(incident::run(global, &args)),
@@ -118,7 +145,8 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
 }
 
 fn block_on(command: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
     runtime.block_on(command)
 }
 

@@ -13,6 +13,9 @@ use crate::cli::exit::CliError;
 use crate::cli::paint::Paint;
 use crate::worker::machine::sources;
 
+/// The path that means standard input.
+const STDIN: &str = "-";
+
 /// Reads rule files: files as they are named, folders with all their `.yaml` and `.yml` files, hidden ones and files of
 /// tests left out.
 ///
@@ -42,8 +45,11 @@ pub fn read_with_cases(paths: &[PathBuf]) -> anyhow::Result<Vec<RuleFile>> {
         bail!("no rule file (.yaml) in {}", named(paths));
     }
     let read = |path: PathBuf| {
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = match path.as_os_str() == STDIN {
+            true => std::io::read_to_string(std::io::stdin()),
+            false => std::fs::read_to_string(&path),
+        };
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         Ok(RuleFile { name: path.display().to_string(), text })
     };
     let mut files: Vec<RuleFile> = found.into_iter().map(read).collect::<anyhow::Result<_>>()?;
@@ -63,6 +69,10 @@ fn named(paths: &[PathBuf]) -> String {
 }
 
 fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if path.as_os_str() == STDIN {
+        found.push(path.to_owned());
+        return Ok(());
+    }
     let about =
         std::fs::metadata(path).with_context(|| format!("cannot read rules from {}", path.display()))?;
     if about.is_file() {
@@ -73,7 +83,9 @@ fn collect(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         let entry = entry.with_context(|| format!("cannot read folder {}", path.display()))?.path();
         let hidden = entry.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let yaml = entry.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        if !hidden && (entry.is_dir() || yaml) {
+        // Mappings are chosen by name: several that lie together are for different events.
+        let mappings = entry.is_dir() && entry.file_name().is_some_and(|name| name == "mappings");
+        if !hidden && !mappings && (entry.is_dir() || yaml) {
             collect(&entry, found)?;
         }
     }
@@ -98,6 +110,18 @@ impl Judged {
         let files = sources(&files);
         let verdict = check(&files, settings);
         Ok(Judged { files, verdict })
+    }
+
+    /// The same with files of tests among the files, behind those of rules: the verdict is on the rules.
+    ///
+    /// # Errors
+    /// As [`Judged::read`].
+    pub fn read_with_cases(paths: &[PathBuf], settings: &EngineSettings) -> Result<Self, CliError> {
+        let files = read_with_cases(paths).map_err(|error| CliError::Usage(format!("{error:#}")))?;
+        let (rules, cases): (Vec<Source>, Vec<Source>) =
+            sources(&files).into_iter().partition(|file| !is_case_file(&file.name));
+        let verdict = check(&rules, settings);
+        Ok(Judged { files: [rules, cases].concat(), verdict })
     }
 
     /// What is wrong or odd, all of it.

@@ -1,14 +1,19 @@
 //! `sightline state`: what a running worker holds, as it tells over its API.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use serde_json::Value;
 
+use crate::api::token;
 use crate::cli::exit::{CliError, Exit};
+use crate::cli::http::Target;
 use crate::cli::paint::Paint;
 use crate::cli::settings::Global;
 use crate::cli::{cell, http};
+use crate::config::ApiConfig;
 
 /// Whom to ask, and how to print it.
 #[derive(Debug, clap::Args)]
@@ -16,9 +21,25 @@ pub struct Args {
     /// The worker's API, such as http://127.0.0.1:9464; `api.listen` of the settings if not given
     #[arg(long, value_name = "URL")]
     api: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
     /// text: tables; json: as the worker says it
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
+}
+
+/// Whom to trust where the API speaks TLS, and who we are.
+#[derive(Debug, Default, clap::Args)]
+pub struct Trust {
+    /// Who vouches for the API's certificate (PEM), where it speaks TLS
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// Our certificate (PEM), where the API asks for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(super) cert: Option<PathBuf>,
+    /// The key of our certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -32,18 +53,13 @@ enum Format {
 /// # Errors
 /// When it does not answer.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let authority = match &args.api {
-        Some(url) => authority(url).map_err(CliError::Usage)?,
-        None => match global.load()?.config.api.listen {
-            Some(listen) => listen.to_string(),
-            None => {
-                return Err(CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned()));
-            }
-        },
-    };
-    let answer = http::get(&authority, "/state").await?;
-    if answer.status != 200 {
-        return Err(anyhow!("http://{authority}/state answers {}", answer.status).into());
+    let target = target(&global.load()?.config.api, args.api.as_deref(), &args.trust)?;
+    let answer = http::get(&target, "/state").await?;
+    let url = target.url();
+    match answer.status {
+        200 => {}
+        401 => return Err(anyhow!("{url}/state asks for the token: set api.token_file or api.token").into()),
+        status => return Err(anyhow!("{url}/state answers {status}").into()),
     }
     let mut out = std::io::stdout();
     match args.format {
@@ -53,19 +69,60 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
         }
         Format::Text => {
             let state = serde_json::from_slice(&answer.body)
-                .with_context(|| format!("http://{authority}/state does not tell a state"))?;
+                .with_context(|| format!("{url}/state does not tell a state"))?;
             writeln!(out, "{}", tables(&state, global.colors().stdout))?;
         }
     }
     Ok(Exit::Done)
 }
 
-fn authority(url: &str) -> Result<String, String> {
-    let rest = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+/// Whom the settings and the arguments mean.
+pub(super) fn target(config: &ApiConfig, url: Option<&str>, trust: &Trust) -> Result<Target, CliError> {
+    let own = || {
+        let listen = config.listen?;
+        let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+        // Who listens everywhere listens here.
+        let here =
+            if listen.is_ipv4() { IpAddr::from(Ipv4Addr::LOCALHOST) } else { Ipv6Addr::LOCALHOST.into() };
+        let ip = if listen.ip().is_unspecified() { here } else { listen.ip() };
+        Some(format!("{scheme}://{}", SocketAddr::new(ip, listen.port())))
+    };
+    let url = url.map(str::to_owned).or_else(own);
+    let url =
+        url.ok_or_else(|| CliError::Usage("api.listen is off; say whom to ask with --api URL".to_owned()))?;
+    let (scheme, authority) = address(&url).map_err(CliError::Usage)?;
+    let tls = match (scheme, &trust.ca) {
+        (Scheme::Http, _) => None,
+        (Scheme::Https, None) => {
+            return Err(CliError::Usage(format!(
+                "{url}: say who vouches for its certificate with --ca FILE"
+            )));
+        }
+        (Scheme::Https, Some(ca)) => {
+            let own = trust.cert.as_deref().zip(trust.key.as_deref());
+            Some(http::tls(ca, own).map_err(|error| CliError::Usage(format!("{error:#}")))?)
+        }
+    };
+    let token = token(config).map_err(|error| CliError::Usage(error.to_string()))?;
+    Ok(Target { authority, token, tls })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+fn address(url: &str) -> Result<(Scheme, String), String> {
+    let (scheme, rest) = match url.strip_prefix("https://") {
+        Some(rest) => (Scheme::Https, rest),
+        None => (Scheme::Http, url.strip_prefix("http://").unwrap_or(url)),
+    };
+    let rest = rest.trim_end_matches('/');
     let port = rest.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
     match port {
-        Some(_) if !rest.contains(['/', ' ', '\r', '\n']) => Ok(rest.to_owned()),
-        _ => Err(format!("{url:?} is no address of an API: expected one such as http://127.0.0.1:9464")),
+        Some(_) if !rest.contains(['/', ' ', '\r', '\n', '@']) => Ok((scheme, rest.to_owned())),
+        _ => Err("--api is no address of an API: expected one such as http://127.0.0.1:9464".to_owned()),
     }
 }
 
@@ -175,10 +232,11 @@ mod tests {
 
     #[test]
     fn an_address_is_host_and_port() {
-        assert_eq!(authority("http://127.0.0.1:9464/"), Ok("127.0.0.1:9464".to_owned()));
-        assert_eq!(authority("localhost:1"), Ok("localhost:1".to_owned()));
-        for wrong in ["https://a:1", "a", "http://a:1/state", "a:99999"] {
-            assert!(authority(wrong).is_err(), "{wrong}");
+        assert_eq!(address("http://127.0.0.1:9464/"), Ok((Scheme::Http, "127.0.0.1:9464".to_owned())));
+        assert_eq!(address("https://a:1"), Ok((Scheme::Https, "a:1".to_owned())));
+        assert_eq!(address("localhost:1"), Ok((Scheme::Http, "localhost:1".to_owned())));
+        for wrong in ["ftp://a:1", "a", "http://a:1/state", "a:99999", "http://u:p@a:1"] {
+            assert!(address(wrong).is_err(), "{wrong}");
         }
     }
 }

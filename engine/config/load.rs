@@ -313,10 +313,16 @@ impl Loader {
             let help = format!("keep one of them; {first} is from {first_from}");
             found.push((Wrong::new(message, help), last_from.clone()));
         }
+        if let (Some(_), Some(from)) = (origin("api.token"), origin("api.token_file")) {
+            found.push((Wrong::new("api.token and api.token_file are two tokens", "keep one of them"), from));
+        }
         for (path, needs) in [
             ("nats.password", "nats.user"),
             ("nats.tls_cert", "nats.tls_key"),
             ("nats.tls_key", "nats.tls_cert"),
+            ("api.tls_cert", "api.tls_key"),
+            ("api.tls_key", "api.tls_cert"),
+            ("api.tls_client_ca", "api.tls_cert"),
         ] {
             if let (Some(from), None) = (origin(path), origin(needs)) {
                 found

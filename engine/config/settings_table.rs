@@ -92,13 +92,14 @@ const LONGEST: u64 = 3_650 * DAY;
 const MIB: u64 = 1 << 20;
 
 /// The sections, in the order in which they are written.
-pub static SECTIONS: [Section; 8] = [
+pub static SECTIONS: [Section; 9] = [
     section(
         "nats",
         "The NATS server. At most one way to log in: creds_file, nkey_seed_file, user and password, or token.",
     ),
     section("streams", "The JetStream streams, created where they are missing."),
     section("rules", "What to look for."),
+    section("sigma", "How Sigma rules among them are read."),
     section("engine", "Settings that can change a result: they travel through the log with the rules."),
     section("worker", "How the worker reads and works. None of these changes a result."),
     section("state", "Checkpoints: a cache of the log. Losing them costs time, never truth."),
@@ -107,7 +108,7 @@ pub static SECTIONS: [Section; 8] = [
 ];
 
 /// The settings, section by section.
-pub static SETTINGS: [Setting; 41] = [
+pub static SETTINGS: [Setting; 48] = [
     setting(
         "nats.url",
         Kind::Url,
@@ -209,6 +210,18 @@ pub static SETTINGS: [Setting; 41] = [
         "Rule files, and directories of them; relative to the working directory.",
     ),
     setting(
+        "rules.warm",
+        Kind::Word(&["true", "false"]),
+        "false",
+        "Whether new and changed rules run over what the log keeps, silently, before they take effect.",
+    ),
+    setting(
+        "sigma.mapping",
+        Kind::Paths,
+        "[]",
+        "Files that say how Sigma's names are those of events, such as rules/mappings/ecs.yaml.",
+    ),
+    setting(
         "engine.lateness",
         duration(0, 30 * DAY),
         "10m",
@@ -287,8 +300,24 @@ pub static SETTINGS: [Setting; 41] = [
         "api.listen",
         Kind::Address,
         "127.0.0.1:9464",
-        "Address to serve on, loopback only; an empty text switches it off.",
+        "Address to serve on; an empty text switches it off. Where other machines reach it, TLS is a must, and so is one\n\
+         of token, token_file and tls_client_ca.",
     ),
+    setting("api.tls_cert", Kind::OptionalPath, "", "PEM file of the API's certificate; needs tls_key."),
+    setting("api.tls_key", Kind::OptionalPath, "", "PEM file of the API's key; needs tls_cert."),
+    setting(
+        "api.tls_client_ca",
+        Kind::OptionalPath,
+        "",
+        "PEM file of the authorities whose certificates are let in, and nobody else; needs tls_cert.",
+    ),
+    setting(
+        "api.token",
+        Kind::Secret,
+        "",
+        "What to send as `Authorization: Bearer` for /metrics and /state; better given as SIGHTLINE_API_TOKEN.",
+    ),
+    setting("api.token_file", Kind::OptionalPath, "", "File that holds the token instead."),
     setting(
         "log.level",
         Kind::Word(&["error", "warn", "info", "debug", "trace"]),

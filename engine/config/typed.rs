@@ -21,6 +21,8 @@ pub struct Config {
     pub streams: StreamsConfig,
     /// What to look for.
     pub rules: RulesConfig,
+    /// How Sigma rules are read.
+    pub sigma: SigmaConfig,
     /// Settings that can change a result.
     pub engine: EngineConfig,
     /// How the worker reads and works.
@@ -96,6 +98,23 @@ pub struct StreamsConfig {
 pub struct RulesConfig {
     /// Rule files, and directories of them.
     pub paths: Vec<PathBuf>,
+    /// Whether new and changed rules run over what the log keeps before they take effect.
+    pub warm: bool,
+}
+
+/// How Sigma rules are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigmaConfig {
+    /// Files of mappings.
+    pub mapping: Vec<PathBuf>,
+}
+
+impl Config {
+    /// What is read for rules: the files that are `given`, or those of the settings, and the mappings for Sigma's.
+    pub fn rule_paths(&self, given: &[PathBuf]) -> Vec<PathBuf> {
+        let rules = if given.is_empty() { &self.rules.paths } else { given };
+        rules.iter().chain(&self.sigma.mapping).cloned().collect()
+    }
 }
 
 /// Settings that can change a result. They reach the engine through the log: see [`EngineConfig::settings`].
@@ -140,10 +159,20 @@ pub struct StateConfig {
 }
 
 /// Health, readiness, metrics and inspection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ApiConfig {
     /// Address to serve on; `None` is off.
     pub listen: Option<SocketAddr>,
+    /// PEM file of our certificate; never without the key.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of our key; never without the certificate.
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of the authorities whose certificates are let in; never without a certificate of ours.
+    pub tls_client_ca: Option<PathBuf>,
+    /// The token.
+    pub token: Option<String>,
+    /// File that holds the token instead.
+    pub token_file: Option<PathBuf>,
 }
 
 /// What is logged.
@@ -201,6 +230,19 @@ impl fmt::Debug for NatsConfig {
     }
 }
 
+impl fmt::Debug for ApiConfig {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ApiConfig")
+            .field("listen", &self.listen)
+            .field("tls_cert", &self.tls_cert)
+            .field("tls_key", &self.tls_key)
+            .field("tls_client_ca", &self.tls_client_ca)
+            .field("token", &self.token.as_ref().map(|_| "***"))
+            .field("token_file", &self.token_file)
+            .finish()
+    }
+}
+
 impl Config {
     /// Fills the structs. Every path here is in the table with the kind that is asked of it; a test loads all.
     pub(super) fn from_values(values: &Values) -> Self {
@@ -234,7 +276,8 @@ impl Config {
                 evidence_max_age: read.duration("streams.evidence_max_age"),
                 evidence_max_bytes: read.bytes("streams.evidence_max_bytes"),
             },
-            rules: RulesConfig { paths: read.paths("rules.paths") },
+            rules: RulesConfig { paths: read.paths("rules.paths"), warm: read.text("rules.warm") == "true" },
+            sigma: SigmaConfig { mapping: read.paths("sigma.mapping") },
             engine: EngineConfig {
                 lateness: read.duration("engine.lateness"),
                 coalesce: read.duration("engine.coalesce"),
@@ -254,7 +297,14 @@ impl Config {
                 dir: PathBuf::from(read.text("state.dir")),
                 checkpoint_every: read.duration("state.checkpoint_every"),
             },
-            api: ApiConfig { listen: read.address("api.listen") },
+            api: ApiConfig {
+                listen: read.address("api.listen"),
+                tls_cert: read.optional("api.tls_cert").map(PathBuf::from),
+                tls_key: read.optional("api.tls_key").map(PathBuf::from),
+                tls_client_ca: read.optional("api.tls_client_ca").map(PathBuf::from),
+                token: read.optional("api.token"),
+                token_file: read.optional("api.token_file").map(PathBuf::from),
+            },
             log: LogConfig {
                 level: read.text("log.level"),
                 format: match read.text("log.format").as_str() {

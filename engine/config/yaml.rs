@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
+/// How deep lists and maps may nest: more than the table of settings has, and few enough for any stack.
+const DEPTH_MAX: usize = 16;
+
 /// Line and column, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct At {
@@ -57,7 +60,11 @@ pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
         return Ok(Node { at: At { line: 1, column: 1 }, content: Content::Null });
     }
     // Snippets would show neighbouring lines, which may hold a password.
-    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        budget: serde_saphyr::budget! { max_depth: DEPTH_MAX },
+    };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
         Ok(raw) => Ok(node(raw, text)),
         Err(error) => {

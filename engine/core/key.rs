@@ -12,6 +12,8 @@ use crate::limits::KEY_VALUE_BYTES_MAX;
 pub enum Normal {
     /// As it is, blanks at the ends cut.
     Text,
+    /// Lower case, blanks at the ends cut.
+    Caseless,
     /// Lower case, no dot at the end.
     Host,
     /// The account alone, lower case: `THESHIRE\pgustavo` and `pgustavo@THESHIRE.LOCAL` are `pgustavo`.
@@ -32,8 +34,9 @@ pub enum Normal {
 
 impl Normal {
     /// All of them with the name that a rule uses.
-    pub const NAMES: [(&'static str, Normal); 9] = [
+    pub const NAMES: [(&'static str, Normal); 10] = [
         ("text", Normal::Text),
+        ("caseless", Normal::Caseless),
         ("host", Normal::Host),
         ("user", Normal::User),
         ("ip", Normal::Ip),
@@ -78,6 +81,7 @@ impl Normal {
         }
         let normal = match self {
             Normal::Text => text.to_owned(),
+            Normal::Caseless => text.to_lowercase(),
             Normal::Host | Normal::Domain => text.trim_end_matches('.').to_lowercase(),
             Normal::User => account(text),
             Normal::Ip => ip(text).unwrap_or_else(|| text.to_lowercase()),

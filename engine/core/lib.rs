@@ -18,3 +18,4 @@ pub mod limits;
 pub mod pattern;
 pub mod predicate;
 pub mod rule;
+pub mod sigma;

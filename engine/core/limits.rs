@@ -38,10 +38,14 @@ pub const SHOWN_FIELDS_MAX: usize = 16;
 pub const INCIDENTS_PER_KEY_MAX: usize = 64;
 /// Former ids that an incident still answers to.
 pub const FORMER_IDS_MAX: usize = 64;
-/// Compiled size of one regular expression, in bytes: bounds the time to load a rule and the memory to hold it.
-pub const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Compiled size of one regular expression, in bytes: bounds the time to load a rule and the memory to hold it. `\w{1,64}`,
+/// which SigmaHQ has, takes more than 1 MiB.
+pub const REGEX_BYTES_MAX: usize = 4 << 20;
 /// How deep `any`, `all` and `not` may nest in a rule.
 pub const CONDITION_DEPTH_MAX: usize = 16;
+/// How deep lists and maps of a rule file may nest: conditions as deep as they may be, each a list in a map, and what stands
+/// around them. A reader of them stands on the stack once a level.
+pub const YAML_DEPTH_MAX: usize = 2 * CONDITION_DEPTH_MAX + 12;
 /// Bytes of a rule's title: one line.
 pub const TITLE_BYTES_MAX: usize = 512;
 /// Bytes of a rule's description: it goes with every message of an incident.

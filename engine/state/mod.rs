@@ -20,6 +20,8 @@ mod bits;
 pub mod census;
 pub mod chunk;
 mod directory;
+#[cfg(feature = "hostile-input")]
+pub mod hostile;
 mod index;
 mod manifest;
 pub mod memory_store;

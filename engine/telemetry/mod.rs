@@ -8,5 +8,5 @@ pub mod logging;
 pub mod metrics;
 pub mod readiness;
 
-pub use inspect::Inspect;
+pub use inspect::{Inspect, Question};
 pub use readiness::{NotReady, Readiness};

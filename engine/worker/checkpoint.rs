@@ -1,5 +1,6 @@
 //! Checkpoints: taken between batches, only where all outputs are acknowledged; written while the loop goes on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::worker::threads::on_disk;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
 pub const STATE_FORMAT: u32 = 3;
+
+/// Since when each rule is in force, among the small things of a checkpoint.
+pub const RULES_SINCE: &str = "rules_since";
 
 /// Writes checkpoints, one at a time.
 pub struct Checkpointer {
@@ -73,6 +77,7 @@ impl Checkpointer {
         let Holder::Here(mut store) = std::mem::replace(&mut self.store, Holder::Gone) else {
             unreachable!("asked only while the store is here");
         };
+        let since = serde_json::to_vec(machine.since()).expect("names and numbers");
         let census = machine.settle();
         let table = Arc::clone(machine.table());
         let listing = table.listing();
@@ -84,7 +89,7 @@ impl Checkpointer {
             rules: serde_json::to_vec(machine.rules_message()).expect("rules are plain data"),
             words: listing.words,
             next_chunk: listing.next_chunk,
-            extra: std::collections::BTreeMap::new(),
+            extra: BTreeMap::from([(RULES_SINCE.to_owned(), since)]),
         };
         let checkpoint = Checkpoint { meta, chunks: listing.chunks, new: listing.new };
         self.last = Instant::now();

@@ -15,6 +15,7 @@ use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
 use crate::state::table::{StateKey, StateTable};
 use crate::state::{Census, Sweep};
 use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
+use crate::worker::warm::Warmed;
 
 /// Fewer hits than this are not worth a thread.
 const PARALLEL_HITS_MIN: usize = 256;
@@ -89,8 +90,9 @@ impl Correlator {
         &self.table
     }
 
-    /// Puts other rules in force, at this log time. What keys remember stays where the rules mean the same.
-    pub fn set_rules(&mut self, rules: Arc<RuleSet>, log_time: EventTime) {
+    /// Puts other rules in force, at this log time. What keys remember stays where the rules mean the same; where they do
+    /// not, they begin with nothing, or with what they came to over the past.
+    pub fn set_rules(&mut self, rules: Arc<RuleSet>, log_time: EventTime, warmed: Option<Warmed>) {
         // How long a key is remembered depends on the rules. What the old ones have forgotten must not come back under
         // the new ones only because no checkpoint was taken in between.
         self.forget_idle(log_time);
@@ -98,7 +100,25 @@ impl Correlator {
         for partition in &mut self.partitions {
             *partition = Partition::default();
         }
+        if let Some(warmed) = warmed {
+            self.put_warmed(warmed);
+        }
         self.adopt_all();
+    }
+
+    /// Puts states into the table that changed rules came to over the past.
+    fn put_warmed(&mut self, warmed: Warmed) {
+        for (key, mut state) in warmed.states {
+            let Some(unit) = self.rules.unit_by_id(state.unit_id()) else { continue };
+            let there = self.table.with_existing(key, |live| {
+                live.state.warm_by(unit, state.clone());
+                live.dirty = true;
+            });
+            if there.is_none() {
+                state.go_live();
+                self.table.with(key, || state, |live| live.dirty = true);
+            }
+        }
     }
 
     fn adopt_all(&mut self) {

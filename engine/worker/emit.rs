@@ -60,13 +60,32 @@ pub fn incident(place: OutputPlace, message: &IncidentMessage) -> Output {
     }
 }
 
-/// The message of a dead letter.
-pub fn dead_letter(place: OutputPlace, letter: DeadLetter, log: &str) -> Output {
+/// Most bytes of the body of a dead letter's message: below the server's usual limit of 1 MiB, with room for headers. What
+/// the server takes may be more, but must not decide what is said; and an input as large as the server takes has no room
+/// for the reason.
+pub const DEAD_LETTER_PART_BYTES_MAX: usize = 768 << 10;
+
+/// The messages of a dead letter: one, or as many as its parts.
+pub fn dead_letter(places: &mut Ordinals, letter: DeadLetter, log: &str) -> Vec<Output> {
     let subject = letter.destination();
     // Position and log are headers that the output log writes itself.
     let own = [subject::HEADER_POSITION, subject::HEADER_LOG];
-    let headers = letter.headers(log).into_iter().filter(|(name, _)| !own.contains(name)).collect();
-    Output { place, subject, headers, body: Bytes::from(letter.body) }
+    let mut headers: Vec<_> = letter.headers(log);
+    headers.retain(|(name, _)| !own.contains(name));
+    let body = Bytes::from(letter.body);
+    let parts = body.len().div_ceil(DEAD_LETTER_PART_BYTES_MAX).max(1);
+    let mut outputs = Vec::with_capacity(parts);
+    for part in 0..parts {
+        let from = part * DEAD_LETTER_PART_BYTES_MAX;
+        let to = body.len().min(from + DEAD_LETTER_PART_BYTES_MAX);
+        let mut headers = headers.clone();
+        if parts > 1 {
+            headers.push((subject::HEADER_PART, format!("{}/{parts}", part + 1)));
+        }
+        let place = places.next(letter.position);
+        outputs.push(Output { place, subject: subject.clone(), headers, body: body.slice(from..to) });
+    }
+    outputs
 }
 
 /// The message of a gap in the input. It stands at the last missing message, which can bring about nothing itself.

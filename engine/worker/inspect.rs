@@ -1,15 +1,16 @@
 //! What a running worker tells of itself on `/state`.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
+use sightline_core::rule::{RuleSet, Source};
 use sightline_schemas::EventTime;
 
 use crate::state::Committed;
 use crate::state::table::StateTable;
-use crate::telemetry::{Inspect, Readiness};
-use crate::worker::machine::Machine;
+use crate::telemetry::{Inspect, Question, Readiness};
+use crate::worker::answer;
+use crate::worker::machine::{Machine, sources};
 
 /// Shared between the loop, which writes it, and the API, which reads.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ struct Inner {
     last_seq: u64,
     log_time: Option<EventTime>,
     rules: Vec<RuleLine>,
+    rule_set: Option<Arc<RuleSet>>,
+    files: Arc<[Source]>,
     checkpoint: Option<Value>,
 }
 
@@ -50,18 +53,16 @@ impl Status {
     /// Rules are in force.
     pub fn rules(&self, machine: &Machine) {
         let rules = machine.rules();
+        let files: Arc<[Source]> = sources(&machine.rules_message().files).into();
         self.write(|inner| {
-            let since: HashMap<String, (String, u64)> =
-                inner.rules.drain(..).map(|line| (line.id, (line.version, line.since_position))).collect();
             let line = |rule: &sightline_core::rule::Rule| {
                 let (id, version) = (rule.reference.id.clone(), rule.reference.version.clone());
-                let since_position = match since.get(&id) {
-                    Some((known, since)) if *known == version => *since,
-                    _ => machine.position(),
-                };
+                let since_position = machine.since().get(&id).map_or(machine.position(), |(_, since)| *since);
                 RuleLine { id, version, unit: rules.units[rule.unit].id.clone(), since_position }
             };
             inner.rules = rules.rules.iter().map(line).collect();
+            inner.rule_set = Some(Arc::clone(rules));
+            inner.files = files;
             inner.table = Some(Arc::clone(machine.table()));
             inner.log_id = machine.log_id().to_owned();
         });
@@ -91,7 +92,28 @@ impl Status {
     }
 }
 
+/// The states, the rules in force, and their files.
+type Known = (Arc<StateTable>, Arc<RuleSet>, Arc<[Source]>);
+
+impl Status {
+    /// What is in force and what is remembered, taken out of the lock: the loop must not wait for a curious reader.
+    fn now(&self) -> Option<Known> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((inner.table.clone()?, inner.rule_set.clone()?, Arc::clone(&inner.files)))
+    }
+}
+
 impl Inspect for Status {
+    fn why_not(&self, question: &Question) -> Result<Value, String> {
+        let (table, rules, _) = self.now().ok_or("the worker has not begun yet")?;
+        answer::why_not(&table, &rules, question)
+    }
+
+    fn incident(&self, id: &str) -> Option<Value> {
+        let (table, rules, files) = self.now()?;
+        answer::incident(&table, &rules, &files, id)
+    }
+
     fn state(&self) -> Value {
         let table = self.inner.lock().unwrap_or_else(PoisonError::into_inner).table.clone();
         // Counted without the lock: the loop must not wait for a curious reader.

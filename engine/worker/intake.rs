@@ -56,7 +56,17 @@ pub struct Report {
     pub dead: Vec<DeadLetter>,
 }
 
+/// The source of what comes from no source: commands, rules, subjects that cannot be read.
+const NO_SOURCE: &str = "unknown";
+
 impl Report {
+    /// Takes a dead letter in, and counts it.
+    pub fn bury(&mut self, source: Option<&Arc<str>>, letter: DeadLetter) {
+        let source = source.cloned().unwrap_or_else(|| Arc::from(NO_SOURCE));
+        *self.source(&source).dead.entry(letter.reason).or_default() += 1;
+        self.dead.push(letter);
+    }
+
     /// The counts of a source.
     pub fn source(&mut self, source: &Arc<str>) -> &mut SourceTally {
         self.sources.entry(Arc::clone(source)).or_default()
@@ -261,10 +271,8 @@ impl Intake {
         report: &mut Report,
     ) {
         let subject = message.subject.as_deref().unwrap_or("events");
-        let source = source.cloned().unwrap_or_else(|| Arc::from("unknown"));
-        *report.source(&source).dead.entry(reject.reason).or_default() += 1;
         let content_type = message.content_type.as_deref();
-        report.dead.push(DeadLetter::new(subject, position, reject, content_type, body));
+        report.bury(source, DeadLetter::new(subject, position, reject, content_type, body));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What comes out is a function of what went in, whatever the batches and the number of partitions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sightline_core::correlate::{Completion, Counted, Refusal, Verdict};
@@ -10,6 +10,7 @@ use sightline_core::rule::{Diagnostic, RuleSet, Source, check};
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{Reason, Reject};
+use sightline_schemas::incident::RuleRef;
 use sightline_schemas::subject::incident_command;
 use sightline_schemas::{Change, EventTime, Position};
 
@@ -19,6 +20,7 @@ use crate::state::table::StateTable;
 use crate::worker::correlator::{Correlator, Facts, Followed};
 use crate::worker::emit::{self, Ordinals};
 use crate::worker::intake::{Intake, Report, SourceTally, Taken};
+use crate::worker::warm::Warmed;
 
 /// What a batch brought about.
 #[derive(Debug, Default)]
@@ -66,7 +68,12 @@ pub struct Machine {
     incident_places: Ordinals,
     dead_places: Ordinals,
     position: u64,
+    since: RulesSince,
+    warmed: Option<Warmed>,
 }
+
+/// Since which message each rule is in force as it is: its version and the message's sequence, by its id.
+pub type RulesSince = BTreeMap<String, (String, u64)>;
 
 /// Reads and checks the rules of a message.
 ///
@@ -113,7 +120,7 @@ impl Machine {
         position: u64,
         log_time: EventTime,
     ) -> Self {
-        Machine {
+        let mut machine = Machine {
             log_id: log_id.to_owned(),
             correlator: Correlator::new(rules, table, partitions),
             intake: Intake::new(log_time),
@@ -121,7 +128,36 @@ impl Machine {
             incident_places: Ordinals::default(),
             dead_places: Ordinals::default(),
             position,
+            since: RulesSince::new(),
+            warmed: None,
+        };
+        machine.note_since(position);
+        machine
+    }
+
+    /// Takes over since when rules are in force, from whoever knew at this place.
+    pub fn restore_since(&mut self, known: RulesSince) {
+        self.since = known;
+        self.note_since(self.position);
+    }
+
+    /// Since when each rule is in force as it is.
+    pub fn since(&self) -> &RulesSince {
+        &self.since
+    }
+
+    fn note_since(&mut self, seq: u64) {
+        let mut before = std::mem::take(&mut self.since);
+        for rule in &self.correlator.rules().rules {
+            let RuleRef { id, version } = &rule.reference;
+            let known = before.remove(id).filter(|(known, _)| known == version);
+            self.since.insert(id.clone(), known.unwrap_or_else(|| (version.clone(), seq)));
         }
+    }
+
+    /// What changed rules came to over the past: they begin with it when their message is taken in.
+    pub fn adopt_warmed(&mut self, warmed: Warmed) {
+        self.warmed = Some(warmed);
     }
 
     /// The input log.
@@ -192,8 +228,7 @@ impl Machine {
         self.follow(facts, &mut report, &mut applied);
         report.dead.sort_by_key(|letter| letter.position);
         for letter in std::mem::take(&mut report.dead) {
-            let place = self.dead_places.next(letter.position);
-            applied.dead_letters.push(emit::dead_letter(place, letter, &self.log_id));
+            applied.dead_letters.extend(emit::dead_letter(&mut self.dead_places, letter, &self.log_id));
         }
         applied.sources = report.sources;
         applied
@@ -207,8 +242,10 @@ impl Machine {
     ) -> Result<(), String> {
         match compile(&rules) {
             Ok(compiled) => {
-                self.correlator.set_rules(Arc::new(compiled), self.intake.log_time());
+                let warmed = self.warmed.take().filter(|warmed| warmed.seq == message.seq);
+                self.correlator.set_rules(Arc::new(compiled), self.intake.log_time(), warmed);
                 self.message = rules;
+                self.note_since(message.seq);
                 Ok(())
             }
             Err((files, problems)) => {
@@ -224,7 +261,7 @@ impl Machine {
                     message.content_type.as_deref(),
                     &message.body,
                 );
-                report.dead.push(letter);
+                report.bury(None, letter);
                 Err(why)
             }
         }
@@ -242,7 +279,7 @@ impl Machine {
                     let reject = Reject::new(Reason::BadCommand, refusal.to_string());
                     let subject = incident_command(&at.tenant);
                     let json = Some("application/json");
-                    report.dead.push(DeadLetter::new(&subject, at.position, &reject, json, &at.body));
+                    report.bury(None, DeadLetter::new(&subject, at.position, &reject, json, &at.body));
                 }
             }
         }
@@ -308,7 +345,7 @@ impl Machine {
 
 /// The settings and no rules: what holds before the log says otherwise.
 pub fn no_rules() -> RulesMessage {
-    RulesMessage { files: Vec::new(), settings: EngineSettings::default() }
+    RulesMessage { files: Vec::new(), settings: EngineSettings::default(), ..RulesMessage::default() }
 }
 
 fn first_problem(files: &[Source], problems: &[Diagnostic]) -> String {

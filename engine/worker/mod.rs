@@ -3,7 +3,10 @@
 //! [`intake`] makes facts of messages, [`correlator`] runs the facts of a batch through the pure core (one [`partition`]
 //! for each share of the keys), [`emit`] makes output messages of what follows, [`run`] is the loop itself: read, decide,
 //! publish, and at times a [`checkpoint`]; [`start`] finds the place where it begins.
+//! [`announce`] puts rules into the log, [`warm`] runs changed ones over the past before they take effect.
 
+pub mod announce;
+mod answer;
 pub mod checkpoint;
 pub mod correlator;
 pub mod coverage;
@@ -16,3 +19,4 @@ pub mod report;
 pub mod run;
 pub mod start;
 mod threads;
+pub mod warm;

@@ -1,5 +1,7 @@
 //! The loop: read, decide, publish, and at times a checkpoint.
 
+mod warm;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
-use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
+use sightline_schemas::subject::CONTROL_TICK;
 use tokio::time::Instant;
 
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
@@ -15,10 +17,10 @@ use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, Room, Scratch};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{NotReady, Readiness};
+use crate::worker::announce::{Announced, announce};
 use crate::worker::checkpoint::{Checkpointer, Written};
 use crate::worker::coverage::Coverage;
 use crate::worker::inspect::Status;
-use crate::worker::intake;
 use crate::worker::machine::Machine;
 use crate::worker::report::Reporter;
 use crate::worker::start::{self, WorkerError};
@@ -30,8 +32,6 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(3);
 /// How often to ask how long the input log is.
 const LAG_EVERY: Duration = Duration::from_secs(1);
-/// Level of compression of rules messages: they are rare, and must fit into one message.
-const RULES_ZSTD_LEVEL: i32 = 9;
 
 /// How the loop runs.
 #[derive(Clone, Debug)]
@@ -140,31 +140,20 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         Ok(worker)
     }
 
-    /// Puts rules into the log, unless they are the newest ones there already. They take effect at their place.
+    /// Puts rules into the log, unless they are the newest ones there already. They take effect at their place, new and
+    /// changed ones with what they come to over the log if `warm`.
     ///
     /// # Errors
     /// When the bus does not answer.
-    pub async fn announce(&mut self, rules: &RulesMessage) -> Result<bool, BusError> {
-        let newest = self.events.last_on(CONTROL_RULES).await?;
-        let newest = newest.and_then(|message| intake::read_rules(&message).ok());
-        if newest.as_ref() == Some(rules) {
-            self.rules_announced = true;
-            return Ok(false);
-        }
-        let json = serde_json::to_vec(rules).expect("rules are plain data");
-        let body = zstd::encode_all(&json[..], RULES_ZSTD_LEVEL)
-            .map_err(|error| BusError::Stop(format!("cannot compress the rules: {error}")))?;
-        let headers = [
-            (HEADER_CONTENT_TYPE, "application/json".to_owned()),
-            (HEADER_CONTENT_ENCODING, "zstd".to_owned()),
-        ];
-        let seq = self.events.append(CONTROL_RULES, &headers, Bytes::from(body)).await?;
+    pub async fn announce(&mut self, rules: &RulesMessage, warm: bool) -> Result<bool, BusError> {
+        let announced = announce(&mut self.events, rules, warm).await?;
+        self.rules_announced = true;
+        let Announced::Stored { seq, warm_from } = announced else { return Ok(false) };
         crash_point!(AfterAnnounce);
         // Not ready before they are in force: whoever waits for that may rely on them.
         self.target_seq = self.target_seq.max(seq);
-        self.rules_announced = true;
         self.readiness.set(NotReady::Recovering);
-        tracing::info!(seq, files = rules.files.len(), "rules announced");
+        tracing::info!(seq, warm_from, files = rules.files.len(), "rules announced");
         Ok(true)
     }
 
@@ -181,7 +170,10 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         self.take_in_checkpoint().await;
         let turn = match self.read().await {
             Ok(batch) if batch.is_empty() => self.idle().await?,
-            Ok(batch) => self.work(&batch).await?,
+            Ok(batch) => match warm::place(&batch) {
+                None => self.work(&batch).await?,
+                Some(at) => self.work_warm(&batch, at).await?,
+            },
             Err(BusError::Gap { first, last }) => {
                 self.gap = Some((first, last));
                 Turn::Worked

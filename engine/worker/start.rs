@@ -10,7 +10,7 @@ use crate::bus::{BusError, EventLog, LastOutput, OutputLog, OutputPlace};
 use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start, silent_until};
 use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, ChunkLine, Loaded, Meta, Restore, StoreError, decide};
-use crate::worker::checkpoint::STATE_FORMAT;
+use crate::worker::checkpoint::{RULES_SINCE, STATE_FORMAT};
 use crate::worker::coverage::Coverage;
 use crate::worker::emit::COVERAGE_GAP_SUBJECT;
 use crate::worker::intake;
@@ -151,7 +151,10 @@ fn place(at: OutputAt) -> OutputPlace {
 
 fn resume(log_id: &str, meta: &Meta, table: Arc<StateTable>, partitions: usize) -> Result<Machine, String> {
     let rules: RulesMessage = serde_json::from_slice(&meta.rules).map_err(|error| error.to_string())?;
-    Machine::new(log_id, rules, table, partitions, meta.seq, meta.log_time)
+    let mut machine = Machine::new(log_id, rules, table, partitions, meta.seq, meta.log_time)?;
+    let since = meta.extra.get(RULES_SINCE).and_then(|bytes| serde_json::from_slice(bytes).ok());
+    machine.restore_since(since.unwrap_or_default());
+    Ok(machine)
 }
 
 /// The rules in force at the beginning of a log: none, unless its own beginning is gone. Then those that the log

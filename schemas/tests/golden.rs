@@ -365,7 +365,7 @@ fn rules_travel_with_their_settings() {
         ..EngineSettings::default()
     };
     let file = RuleFile { name: "demo.yaml".to_owned(), text: "rules:\n  - id: \"a\"\n".to_owned() };
-    let rules = RulesMessage { files: vec![file], settings };
+    let rules = RulesMessage { files: vec![file], settings, ..RulesMessage::default() };
     let bytes = golden("rules.json", &serde_json::to_vec(&rules).expect("plain data"));
     assert_eq!(serde_json::from_slice::<RulesMessage>(&bytes).expect("a rules message"), rules);
 }

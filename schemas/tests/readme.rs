@@ -117,6 +117,7 @@ fn headers_subjects_and_words_are_named() {
         subject::HEADER_REASON,
         subject::HEADER_DETAIL,
         subject::HEADER_SUBJECT,
+        subject::HEADER_PART,
     ];
     assert_eq!(headers, BTreeSet::from(expected));
     let words = [subject::EVENTS_STREAM, subject::INCIDENTS_STREAM, subject::DEADLETTER_STREAM]

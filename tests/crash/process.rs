@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sightline::api::Access;
 use sightline::config::Config;
 use sightline::crash_point::{CrashPoint, ENV as CRASH_POINT};
 use sightline::service;
@@ -180,7 +181,8 @@ pub fn be_the_worker() {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
     let read_rules = || Ok(rules(&config));
-    let ended = runtime.block_on(service::run(&config, &read_rules));
+    let api = Access::read(&config.api).expect("it listens on loopback");
+    let ended = runtime.block_on(service::run(&config, api.as_ref(), &read_rules));
     if let Err(error) = &ended {
         eprintln!("error: {error:#}");
     }
@@ -201,5 +203,5 @@ fn rules(config: &Config) -> RulesMessage {
         }));
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    RulesMessage { files, settings: config.engine.settings() }
+    RulesMessage { files, settings: config.engine.settings(), ..RulesMessage::default() }
 }

@@ -22,7 +22,7 @@ const CRATES: [(&str, &str); 3] =
     [("sightline_schemas", "schemas"), ("sightline_core", "core"), ("sightline_producers", "producers")];
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     (
         "async_nats",
         &[
@@ -55,6 +55,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("csv", &["producers/bridge/format/"]),
     ("tokio_rustls", &["engine/api/", "engine/cli/http.rs"]),
     ("nkeys", &["engine/cli/nats_keys.rs"]),
+    ("base64", &["engine/bus/jetstream/by_hand.rs", "engine/core/predicate/encoded.rs"]),
     ("comfy_table", &["engine/cli/"]),
     ("indicatif", &["producers/replay/", "engine/cli/"]),
     (

@@ -116,7 +116,11 @@ pub fn some_rules(random: &mut Random) -> RulesMessage {
         incident_idle_micros: *random.pick(&[60 * SECOND, 3_600 * SECOND, 30 * 86_400 * SECOND]),
         ..EngineSettings::default()
     };
-    RulesMessage { files: vec![RuleFile { name: "sim.yaml".to_owned(), text }], settings }
+    RulesMessage {
+        files: vec![RuleFile { name: "sim.yaml".to_owned(), text }],
+        settings,
+        ..RulesMessage::default()
+    }
 }
 
 /// Headers and body of a message that puts `rules` in force, or of one that cannot.

@@ -253,7 +253,7 @@ impl World {
         if !self.announced {
             let polls = self.lifetime();
             let rules = self.rules.clone();
-            match until_killed(worker.announce(&rules), polls).await {
+            match until_killed(worker.announce(&rules, false), polls).await {
                 Some(Ok(new)) => {
                     self.announced = true;
                     self.note(|| format!("announced: {new}"));

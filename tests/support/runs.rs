@@ -12,6 +12,7 @@ use sightline::worker::intake::SourceTally;
 use sightline::worker::machine::{Applied, Machine};
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
+use sightline_schemas::subject::HEADER_PART;
 
 /// What came out of a run, and what was counted.
 #[derive(Debug, Default)]
@@ -48,7 +49,16 @@ impl Run {
         self.counts.rules.0 += applied.rule_changes.iter().filter(|change| change.is_ok()).count();
         self.counts.rules.1 += applied.rule_changes.iter().filter(|change| change.is_err()).count();
         self.incidents.extend(applied.incidents);
-        self.dead_letters.extend(applied.dead_letters);
+        for letter in applied.dead_letters {
+            let part = letter.headers.iter().find(|(name, _)| *name == HEADER_PART);
+            match (part, self.dead_letters.last_mut()) {
+                // A letter in parts is one letter.
+                (Some((_, part)), Some(whole)) if !part.starts_with("1/") => {
+                    whole.body = [&whole.body[..], &letter.body].concat().into();
+                }
+                _ => self.dead_letters.push(letter),
+            }
+        }
     }
 }
 

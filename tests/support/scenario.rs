@@ -337,5 +337,5 @@ pub fn rules_message(rules: &[String], patches: &[&SettingsPatch]) -> RulesMessa
         put(&mut settings.idle_micros, &patch.idle);
         put(&mut settings.incident_idle_micros, &patch.incident_idle);
     }
-    RulesMessage { files: rules.iter().enumerate().map(file).collect(), settings }
+    RulesMessage { files: rules.iter().enumerate().map(file).collect(), settings, ..RulesMessage::default() }
 }

@@ -226,7 +226,7 @@ pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<
     let health = Arc::new(Health { connects: watch::Sender::new(0), last_server_error: Mutex::new(None) });
     let mut delay = RECONNECT_DELAY_MAX;
     loop {
-        let options = options(settings, &health).await?;
+        let options = login_of_address(options(settings, &health).await?, settings, &addresses);
         let error = match options.connect(&addresses[..]).await {
             Ok(client) => {
                 let mut context = async_nats::jetstream::new(client.clone());
@@ -320,6 +320,25 @@ async fn options(settings: &ConnectSettings, health: &Arc<Health>) -> Result<Con
         }
         (None, None) => Ok(options),
         _ => Err(BusError::Stop("tls_cert and tls_key go together: only one of them is set".to_owned())),
+    }
+}
+
+/// `nats://user:password@host` and `nats://token@host`, as NATS's own tools read them; the client leaves them out. Whoever
+/// logs in by a setting does not by an address.
+fn login_of_address(
+    options: ConnectOptions,
+    settings: &ConnectSettings,
+    addresses: &[ServerAddr],
+) -> ConnectOptions {
+    let other = settings.creds_file.is_some()
+        || settings.nkey_seed_file.is_some()
+        || settings.user.is_some()
+        || settings.token.is_some();
+    let login = addresses.iter().find_map(|address| Some((address.username()?, address.password())));
+    match login.filter(|_| !other) {
+        None => options,
+        Some((user, Some(password))) => options.user_and_password(user.to_owned(), password.to_owned()),
+        Some((token, None)) => options.token(token.to_owned()),
     }
 }
 

@@ -10,6 +10,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::by_hand;
 use super::connect::Connection;
 use super::lookup::{self, Which};
 use super::pull::{Heard, Puller};
@@ -20,6 +21,10 @@ use crate::bus::{BusError, EventLog, LogInfo, LogMessage};
 const IDLE_CHECK: Duration = Duration::from_secs(2);
 /// Longest pause between two consumers that both died before they delivered anything.
 const RESTART_DELAY_MAX: Duration = Duration::from_secs(2);
+/// Consumers in a row that may die before they delivered anything, before the next message is suspected of killing them.
+const FRUITLESS_MAX: u32 = 2;
+/// Messages read one by one behind a suspect: where there is one that the client cannot read, there are often more.
+const BY_HAND_MESSAGES: u32 = 256;
 /// How long a lost connection is waited for at least, so that a caller who does not wait does not spin.
 const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(20);
 
@@ -63,6 +68,12 @@ impl JetStreamEvents {
             checked: Instant::now(),
             overdue: None,
         }
+    }
+
+    /// The first message from sequence `seq` on, if there is one.
+    async fn stored_from(&self, seq: u64) -> Result<Option<LogMessage>, BusError> {
+        let found = lookup::message(&self.connection, &self.stream, Which::FirstOn(">", seq)).await?;
+        Ok(found.as_ref().map(reply::from_stored))
     }
 
     /// Whether the log can still give sequence `next`, as far as the server's state of the stream says.
@@ -118,8 +129,23 @@ impl JetStreamEvents {
             }
             self.hole_ends = None;
         }
+        if self.fruitless >= FRUITLESS_MAX && self.read_by_hand(next).await? {
+            return Ok(());
+        }
         self.puller = Some(Puller::start(&self.connection, &self.stream, next).await?);
         Ok(())
+    }
+
+    /// Reads on one by one, past what ends the connection over which it is delivered. Whether there was anything.
+    async fn read_by_hand(&mut self, next: u64) -> Result<bool, BusError> {
+        for seq in next..next + u64::from(BY_HAND_MESSAGES) {
+            let Some(message) = by_hand::read(&self.connection, &self.stream, seq).await? else { break };
+            self.next = Some(seq + 1);
+            self.overdue = None;
+            self.fruitless = 0;
+            self.ready.push_back(message);
+        }
+        Ok(!self.ready.is_empty())
     }
 
     /// Gives up the consumer; the next call makes another.
@@ -232,6 +258,25 @@ impl EventLog for JetStreamEvents {
     async fn first_on(&mut self, subject: &str) -> Result<Option<LogMessage>, BusError> {
         let found = lookup::message(&self.connection, &self.stream, Which::FirstOn(subject, 1)).await?;
         Ok(found.as_ref().map(reply::from_stored))
+    }
+
+    async fn first_within(&mut self, micros: i64) -> Result<u64, BusError> {
+        let info = lookup::log_info(&*lookup::info(&self.connection, &self.stream).await?);
+        let newest = self.stored_from(info.last_seq).await?;
+        let Some(newest) = newest.and_then(|message| message.received_at) else { return Ok(info.first_seq) };
+        let oldest_wanted = newest.minus(micros);
+        // Between the two halves lies what is wanted; times rise with sequences.
+        let (mut before, mut within) = (info.first_seq, info.last_seq);
+        while before < within {
+            let middle = before + (within - before) / 2;
+            match self.stored_from(middle).await? {
+                Some(message) if message.received_at.is_some_and(|at| at < oldest_wanted) => {
+                    before = message.seq + 1;
+                }
+                _ => within = middle,
+            }
+        }
+        Ok(before.min(info.last_seq).max(info.first_seq))
     }
 
     /// A `Retry` may follow a message that was stored all the same; a `Nats-Msg-Id` among the headers makes the second

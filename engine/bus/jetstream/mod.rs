@@ -16,6 +16,7 @@ pub mod incident_feed;
 pub mod output_log;
 pub mod streams;
 
+mod by_hand;
 mod lookup;
 mod pull;
 mod reply;

@@ -47,7 +47,7 @@ pub(super) fn from_stored(message: &async_nats::jetstream::message::StreamMessag
     log_message(message.sequence, received_at, &message.subject, Some(&message.headers), &message.payload)
 }
 
-fn log_message(
+pub(super) fn log_message(
     seq: u64,
     received_at: EventTime,
     subject: &str,

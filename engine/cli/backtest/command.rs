@@ -74,7 +74,7 @@ pub async fn command(global: &Global, args: &Args) -> Result<Exit, CliError> {
         return compare(what, args, colors).await;
     }
     let backtest = Backtest {
-        rules: if args.rules.is_empty() { config.rules.paths.clone() } else { args.rules.clone() },
+        rules: config.rule_paths(&args.rules),
         events,
         settings: config.engine.settings(),
         partitions: config.worker.partitions,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sightline_schemas::EventTime;
 use sightline_schemas::control::{EngineSettings, RulesMessage};
-use sightline_schemas::subject::{CONTROL_TICK, HEADER_DETAIL};
+use sightline_schemas::subject::{CONTROL_TICK, HEADER_DETAIL, HEADER_PART};
 
 use crate::bus::{LogMessage, Output};
 use crate::cli::input::Input;
@@ -96,7 +96,11 @@ impl Running {
         settings: &EngineSettings,
         partitions: usize,
     ) -> anyhow::Result<Self> {
-        let message = RulesMessage { files: rules::read(rules)?, settings: settings.clone() };
+        let message = RulesMessage {
+            files: rules::read(rules)?,
+            settings: settings.clone(),
+            ..RulesMessage::default()
+        };
         let table = Arc::new(StateTable::default());
         let machine = Machine::new("file", message, table, partitions, 0, EventTime::MIN);
         Ok(Running { machine: machine.map_err(anyhow::Error::msg)?, last_seq: 0 })
@@ -157,7 +161,12 @@ fn tell(applied: &Applied, summary: &mut Summary, listener: &mut dyn Listener) -
         listener.incident(output)?;
     }
     for letter in &applied.dead_letters {
-        let detail = letter.headers.iter().find(|(name, _)| *name == HEADER_DETAIL);
+        let header = |wanted| letter.headers.iter().find(|(name, _)| *name == wanted);
+        // A letter in parts is one letter.
+        if header(HEADER_PART).is_some_and(|(_, part)| !part.starts_with("1/")) {
+            continue;
+        }
+        let detail = header(HEADER_DETAIL);
         listener.dead_letter(letter.place.position.seq, detail.map_or("", |(_, detail)| detail))?;
     }
     Ok(())

@@ -13,8 +13,9 @@ use crate::bus::jetstream::{
     ConnectSettings, Connection, FeedStart, FirstConnect, IncidentFeed, JetStreamEvents, connect,
 };
 use crate::cli::exit::CliError;
+use crate::cli::http::{self, Target};
 use crate::cli::paint::{Colors, Paint};
-use crate::cli::{http, timeline};
+use crate::cli::timeline;
 use sightline_schemas::subject::{EVENTS_STREAM, INCIDENTS_STREAM};
 
 /// How long the worker may take to come to the end of the events.
@@ -123,7 +124,7 @@ async fn settled(
 
 /// How far the worker is in the input log.
 async fn position(api: &str) -> anyhow::Result<u64> {
-    let answer = http::get(api, "/state").await?;
+    let answer = http::get(&Target::local(api), "/state").await?;
     let state: serde_json::Value = serde_json::from_slice(&answer.body).context("/state tells no state")?;
     state.pointer("/log/position").and_then(serde_json::Value::as_u64).context("/state tells no position")
 }

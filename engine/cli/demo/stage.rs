@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::cli::exit::CliError;
-use crate::cli::http;
+use crate::cli::http::{self, Target};
 
 /// How long server and worker may take to be there: far more than they need, for busy machines.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -106,7 +106,7 @@ impl Stage {
         }
         let until = Instant::now() + START_MAX;
         loop {
-            match http::get(&api, "/readyz").await {
+            match http::get(&Target::local(&api), "/readyz").await {
                 Ok(answer) if answer.status == 200 => return Ok(api),
                 _ => {}
             }

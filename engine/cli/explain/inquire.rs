@@ -35,7 +35,8 @@ impl Inquest {
     /// Into a rule and key.
     pub(crate) fn new(rules: &Arc<RuleSet>, rule: RuleIndex, tenant: &str, key: Key) -> Self {
         let inquiry = Arc::new(Mutex::new(Inquiry::new(Arc::clone(rules), rule, tenant, key)));
-        let message = RulesMessage { files: Vec::new(), settings: rules.settings.clone() };
+        let message =
+            RulesMessage { files: Vec::new(), settings: rules.settings.clone(), ..RulesMessage::default() };
         let table = Arc::new(StateTable::default());
         let mut machine =
             Machine::with_rules("explain", Arc::clone(rules), message, table, 1, 0, EventTime::MIN);

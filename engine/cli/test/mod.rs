@@ -22,6 +22,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::settings::Global;
 
 use suite::Suite;
+pub(crate) use suite::unknown_names;
 
 /// Which tests, and how to say what came of them.
 #[derive(Debug, clap::Args)]
@@ -60,7 +61,7 @@ enum Format {
 /// When settings, rules or tests are wrong, or files cannot be read.
 pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     let config = global.load_for_person()?.config;
-    let paths = if args.paths.is_empty() { &config.rules.paths } else { &args.paths };
+    let paths = &config.rule_paths(&args.paths);
     let settings = config.engine.settings();
     let once = || Suite::read(paths, &settings, args.only.as_deref(), global.colors().stderr);
     if args.watch {

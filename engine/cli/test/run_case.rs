@@ -51,7 +51,8 @@ impl Ran {
 
 /// Runs a test through rules.
 pub fn run_case(rules: &Arc<RuleSet>, case: &Case) -> Ran {
-    let message = RulesMessage { files: Vec::new(), settings: rules.settings.clone() };
+    let message =
+        RulesMessage { files: Vec::new(), settings: rules.settings.clone(), ..RulesMessage::default() };
     let table = Arc::new(StateTable::default());
     let machine = Machine::with_rules("test", Arc::clone(rules), message, table, 1, 0, EventTime::MIN);
     let mut running =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sightline_core::rule::case::{self, Case};
-use sightline_core::rule::{Diagnostic, RuleSet, Source, check};
+use sightline_core::rule::{Diagnostic, RuleSet, Source};
 use sightline_schemas::control::EngineSettings;
 
 use super::coverage::Coverage;
@@ -13,8 +13,7 @@ use super::judge::{Failure, judge};
 use super::run_case::run_case;
 use crate::cli::exit::CliError;
 use crate::cli::paint::Paint;
-use crate::cli::rules;
-use crate::worker::machine::sources;
+use crate::cli::rules::Judged;
 
 /// Rules that can be used, and tests that can be run.
 pub struct Suite {
@@ -70,16 +69,9 @@ impl Suite {
         only: Option<&str>,
         paint: Paint,
     ) -> Result<Self, CliError> {
-        let read = rules::read_with_cases(paths).map_err(|error| CliError::Usage(format!("{error:#}")))?;
-        let files = sources(&read);
-        let (rule_files, case_files): (Vec<Source>, Vec<Source>) =
-            files.into_iter().partition(|file| !case::is_case_file(&file.name));
-        // Rules first, so that places in the list of rule files are places in the list of all files.
-        let count = rule_files.len();
-        let files = [rule_files, case_files].concat();
-        let checked = check(&files[..count], settings);
+        let Judged { files, verdict } = Judged::read_with_cases(paths, settings)?;
         let (cases, mut problems) = case::cases(&files);
-        let rules = match checked {
+        let rules = match verdict {
             Ok(checked) => Some(checked.rules),
             Err(wrong) => {
                 problems.extend(wrong);
@@ -87,7 +79,7 @@ impl Suite {
             }
         };
         if let Some(rules) = &rules {
-            problems.extend(unknown_rules(&cases, rules));
+            problems.extend(unknown_names(&cases, rules));
         }
         match rules {
             Some(rules) if problems.is_empty() => {
@@ -135,7 +127,7 @@ impl Suite {
 }
 
 /// Tests of rules that are not there, and expectations of steps that are not.
-fn unknown_rules(cases: &[Case], rules: &RuleSet) -> Vec<Diagnostic> {
+pub(crate) fn unknown_names(cases: &[Case], rules: &RuleSet) -> Vec<Diagnostic> {
     let ids = || rules.rules.iter().map(|rule| rule.reference.id.as_str());
     let problem = |case: &Case, message: String, help: Option<String>| Diagnostic {
         level: sightline_core::rule::Level::Error,

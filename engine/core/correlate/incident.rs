@@ -294,6 +294,13 @@ impl IncidentState {
         self.resolution
     }
 
+    /// Nothing was said of it: whoever made it, made it silently.
+    pub fn unsay(&mut self) {
+        self.version = 0;
+        self.published_at = EventTime::MIN;
+        self.due = None;
+    }
+
     /// Whether nothing was said of it under this id yet.
     pub fn is_unsaid(&self) -> bool {
         self.version == 0
@@ -378,6 +385,11 @@ impl IncidentState {
                 }
             })
         })
+    }
+
+    /// The incident as it stands, for whoever asks: nothing is said by it.
+    pub fn stated(&self) -> Incident {
+        self.snapshot(self.published_at)
     }
 
     fn snapshot(&self, log_time: EventTime) -> Incident {

@@ -1,5 +1,7 @@
 //! Everything that one key remembers of one unit of rules.
 
+mod warm;
+
 use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
@@ -87,6 +89,13 @@ impl KeyState {
     /// How many hits are remembered.
     pub fn hits(&self) -> usize {
         self.members.iter().flat_map(|member| &member.tracks).map(|track| track.len()).sum()
+    }
+
+    /// What is remembered of a rule, by its place in the unit: step and hit, the oldest of each step first.
+    pub fn remembered(&self, member: u8) -> impl Iterator<Item = (u8, &TrackHit)> {
+        let member = self.members.get(usize::from(member));
+        let tracks = member.into_iter().flat_map(|member| member.tracks.iter().enumerate());
+        tracks.flat_map(|(step, track)| track.hits().iter().map(move |hit| (step as u8, hit)))
     }
 
     /// Bytes that the state takes, estimated: its parts by their size, without what allocators add.

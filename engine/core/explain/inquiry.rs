@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use sightline_schemas::{Event, EventId, EventTime, IncidentMessage, Position, TimeSource};
+use sightline_schemas::{Event, EventId, EventTime, Incident, IncidentMessage, Position, TimeSource};
 
 use crate::correlate::Completion;
 use crate::detect::completion_hits;
@@ -13,6 +13,7 @@ use crate::field::Field;
 use crate::hit::{Measured, RuleIndex};
 use crate::key::Key;
 use crate::limits::NEAR_MISSES_MAX;
+use crate::pattern::TrackHit;
 use crate::rule::{Input, KeyPart, RuleSet, Step, Unit};
 
 /// An event or a completion that satisfies a step for the key.
@@ -60,7 +61,7 @@ pub struct Inquiry {
     pub(super) steps: Vec<StepLog>,
     newest: EventTime,
     pub(super) events: u64,
-    pub(super) incidents: Vec<IncidentMessage>,
+    pub(super) incidents: Vec<Incident>,
 }
 
 impl Inquiry {
@@ -177,12 +178,31 @@ impl Inquiry {
                 position: hit.position,
                 source: hit.brief.source.to_string(),
                 kind: hit.brief.kind.to_string(),
-                value: hit.value.as_ref().and_then(Measured::text).map(|value| value.to_string()),
+                value: hit.value.as_ref().map(said),
             };
             if self.satisfied(at, seen) && !hit.suspect {
                 self.newest = self.newest.max(hit.at);
             }
         }
+    }
+
+    /// Takes in a hit that a key remembers.
+    pub fn remember(&mut self, step: u8, hit: &TrackHit) {
+        self.steps[usize::from(step)].satisfied.push(Satisfied {
+            at: hit.stamp.at,
+            event: hit.stamp.event,
+            position: hit.position,
+            source: hit.brief.source.to_string(),
+            kind: hit.brief.kind.to_string(),
+            value: hit.value.as_ref().map(said),
+        });
+        self.newest = self.newest.max(hit.stamp.at);
+    }
+
+    /// Takes in an incident of the key.
+    pub fn see_stated(&mut self, incident: Incident) {
+        self.incidents.retain(|known| known.id != incident.id);
+        self.incidents.push(incident);
     }
 
     /// Takes in what was said of incidents.
@@ -192,8 +212,7 @@ impl Inquiry {
             && (incident.group.as_deref().unwrap_or(&incident.rule.id) == self.rules.unit_of(self.rule).id)
             && incident.scope.key == self.key.display();
         if ours {
-            self.incidents.retain(|known| known.incident.id != incident.id);
-            self.incidents.push(message.clone());
+            self.see_stated(incident.clone());
         }
     }
 
@@ -231,6 +250,14 @@ impl Inquiry {
     }
 }
 
+/// What was counted or measured of a hit, as text.
+fn said(value: &Measured) -> String {
+    match value {
+        Measured::Text(text) => text.to_string(),
+        Measured::Number(number) => number.to_string(),
+    }
+}
+
 enum Whose {
     Ours,
     /// Of this other key.
@@ -257,7 +284,7 @@ fn whose(step: &Step, parts: &[KeyPart], key: &Key, event: &Event<'_>) -> Whose 
     if ours { Whose::Ours } else { Whose::Other(Key::new(other).display()) }
 }
 
-fn values(fields: &[Field], part: &KeyPart, event: &Event<'_>) -> Vec<String> {
+pub(super) fn values(fields: &[Field], part: &KeyPart, event: &Event<'_>) -> Vec<String> {
     let mut values = Vec::new();
     for field in fields {
         field.any(event, |value| {

@@ -3,6 +3,7 @@
 use sightline_schemas::EventTime;
 
 use crate::explain::inquiry::{Satisfied, StepLog};
+use crate::rule::plan::Measure;
 use crate::rule::plan::Place;
 use crate::rule::{Need, Pattern, Rule};
 
@@ -48,6 +49,36 @@ pub(super) fn has(need: &Need, hits: &[&Satisfied]) -> u32 {
         _ => hits.len(),
     };
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Whether the hits are what a step takes. That a value is new is more than these hits can tell.
+pub(super) fn meets(need: &Need, hits: &[&Satisfied]) -> bool {
+    match need {
+        Need::Events(range) | Need::Values(range) => range.holds(f64::from(has(need, hits))),
+        Need::Measure(measure, range) => reading(*measure, hits).is_some_and(|number| range.holds(number)),
+        Need::New(_) => false,
+        Need::Nothing => true,
+    }
+}
+
+/// What the hits come to, measured.
+pub(super) fn reading(measure: Measure, hits: &[&Satisfied]) -> Option<f64> {
+    let mut numbers: Vec<f64> = hits.iter().filter_map(|hit| hit.value.as_deref()?.parse().ok()).collect();
+    numbers.sort_by(f64::total_cmp);
+    let last = numbers.len().checked_sub(1)?;
+    let at = |part: f64| {
+        let place = part * last as f64;
+        let (below, above) = (numbers[place.floor() as usize], numbers[place.ceil() as usize]);
+        below + (above - below) * place.fract()
+    };
+    Some(match measure {
+        Measure::Sum => numbers.iter().sum(),
+        Measure::Average => numbers.iter().sum::<f64>() / numbers.len() as f64,
+        Measure::Min => numbers[0],
+        Measure::Max => numbers[last],
+        Measure::Median => at(0.5),
+        Measure::Percentile(percent) => at(percent / 100.0),
+    })
 }
 
 /// The window, ending with some hit, in which most is there.

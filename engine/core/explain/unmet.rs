@@ -1,13 +1,13 @@
 //! Why does this condition not hold of this event?
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sightline_schemas::Event;
 
 use crate::limits::SHOWN_VALUE_BYTES_MAX;
 use crate::predicate::{Condition, Predicate};
 
 /// A comparison that a condition needs and an event does not satisfy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unmet {
     /// The field.
     pub field: String,

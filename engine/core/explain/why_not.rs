@@ -1,6 +1,6 @@
 //! The answer: how far the rule came for the key, what is missing, and what came nearest to it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sightline_schemas::incident::Named;
 use sightline_schemas::{EventId, EventTime, IncidentId, Position};
 
@@ -8,13 +8,13 @@ use crate::explain::inquiry::{Inquiry, Satisfied, StepLog};
 use crate::explain::reached::{self, Reached};
 use crate::explain::unmet::Unmet;
 use crate::rule::draft::print_duration;
-use crate::rule::{Input, Pattern, Rule};
+use crate::rule::{Input, Need, Pattern, Rule};
 
 /// Pieces of evidence listed for a step.
 const LISTED_MAX: usize = 5;
 
 /// Why a rule is not complete for a key, or that it is.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WhyNot {
     /// The rule.
     pub rule: String,
@@ -35,7 +35,7 @@ pub struct WhyNot {
 }
 
 /// What a step has.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StepReached {
     /// The step.
     pub step: String,
@@ -48,7 +48,7 @@ pub struct StepReached {
 }
 
 /// An event or a completion.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Piece {
     /// When it happened.
     pub at: EventTime,
@@ -63,7 +63,7 @@ pub struct Piece {
 }
 
 /// A step that has too little, and what came nearest.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Missing {
     /// The step.
     pub step: String,
@@ -76,7 +76,7 @@ pub struct Missing {
 }
 
 /// Why something is no evidence.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 pub enum Reason {
     /// It satisfies the step, and lies outside of the window.
@@ -147,6 +147,18 @@ pub enum Reason {
         /// That rule.
         rule: String,
     },
+    /// It happened, and the step must not happen there.
+    Forbidden {
+        /// What.
+        piece: Piece,
+    },
+    /// What the step measures is not what it takes.
+    Measured {
+        /// What it comes to.
+        comes_to: f64,
+    },
+    /// No value was new to the key, or the key is still learning.
+    NotNew,
     /// No event of this key came near.
     Nothing,
 }
@@ -159,11 +171,17 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
     let mut steps = Vec::new();
     let mut missing = Vec::new();
     for (at, step) in rule.steps.iter().enumerate() {
+        if !is_wanted(rule, at) {
+            missing.extend(forbidden(rule, at, &hits, &reached));
+            continue;
+        }
         let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
         let (needed, has) = (step.need.threshold(), reached::has(&step.need, &mine));
         let pieces = mine.iter().take(LISTED_MAX).map(|hit| piece(hit)).collect();
         steps.push(StepReached { step: step.name.clone(), needed, has, pieces });
-        if has < needed {
+        // Where the rule fired, what is no question of these hits alone was answered.
+        let told = matches!(step.need, Need::New(_)) && !inquiry.incidents.is_empty();
+        if !told && !reached::meets(&step.need, &mine) {
             let reasons = reasons(inquiry, rule, at, &hits, &reached);
             missing.push(Missing { step: step.name.clone(), needed, has, reasons });
         }
@@ -173,11 +191,29 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
         version: rule.reference.version.clone(),
         key: inquiry.key.named(&unit.by),
         events: inquiry.events,
-        incidents: inquiry.incidents.iter().map(|message| message.incident.id).collect(),
+        incidents: inquiry.incidents.iter().map(|incident| incident.id).collect(),
         span: reached.span,
         steps,
         missing,
     }
+}
+
+/// Whether a step must happen: some must not, and some only end a sequence.
+fn is_wanted(rule: &Rule, at: usize) -> bool {
+    match &rule.pattern {
+        Pattern::Sequence { places, .. } => places.iter().any(|place| usize::from(place.step) == at),
+        Pattern::AllOf { .. } => true,
+    }
+}
+
+/// What happened, and must not have.
+fn forbidden(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached) -> Option<Missing> {
+    let (from, to) = reached.span?;
+    let near = |hit: &&&Satisfied| hit.at >= from.minus(rule.window) && hit.at <= to.plus(rule.window);
+    let hit = hits[at].iter().find(near)?;
+    let (needed, has) = (0, u32::try_from(hits[at].len()).unwrap_or(u32::MAX));
+    let reasons = vec![Reason::Forbidden { piece: piece(hit) }];
+    Some(Missing { step: rule.steps[at].name.clone(), needed, has, reasons })
 }
 
 fn piece(hit: &Satisfied) -> Piece {
@@ -199,6 +235,14 @@ fn reasons(
 ) -> Vec<Reason> {
     let log = &inquiry.steps[at];
     let mut reasons = Vec::new();
+    let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
+    match &rule.steps[at].need {
+        Need::Measure(measure, _) => {
+            reasons.extend(reached::reading(*measure, &mine).map(|comes_to| Reason::Measured { comes_to }));
+        }
+        Need::New(_) if !mine.is_empty() => reasons.push(Reason::NotNew),
+        Need::New(_) | Need::Events(_) | Need::Values(_) | Need::Nothing => {}
+    }
     reasons.extend(misplaced(rule, at, hits, reached));
     if let Some((hit, by)) = log.late.iter().min_by_key(|(_, by)| *by) {
         reasons.push(Reason::Late { piece: piece(hit), by_micros: *by });
@@ -263,10 +307,10 @@ fn misplaced(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached
 
 /// What was evidence of an incident that ended.
 fn spent(inquiry: &Inquiry, log: &StepLog) -> Option<Reason> {
-    let ended = inquiry.incidents.iter().filter(|message| !message.incident.status.is_active());
-    let mut spent = ended.flat_map(|message| {
-        let of = move |event: &EventId| message.incident.events.iter().any(|evidence| evidence.id == *event);
-        log.satisfied.iter().filter(move |hit| of(&hit.event)).map(|hit| (hit, message.incident.id))
+    let ended = inquiry.incidents.iter().filter(|incident| !incident.status.is_active());
+    let mut spent = ended.flat_map(|incident| {
+        let of = move |event: &EventId| incident.events.iter().any(|evidence| evidence.id == *event);
+        log.satisfied.iter().filter(move |hit| of(&hit.event)).map(|hit| (hit, incident.id))
     });
     spent.next().map(|(hit, incident)| Reason::Spent { piece: piece(hit), incident })
 }
@@ -286,8 +330,8 @@ impl WhyNot {
     /// For people, line by line; `time` writes a time as they know it.
     pub fn said(&self, time: &dyn Fn(EventTime) -> String) -> Vec<String> {
         let mut lines = Vec::new();
-        let done = self.steps.iter().filter(|step| step.has >= step.needed).count();
         let all = self.steps.len();
+        let done = all - self.missing.iter().filter(|missing| missing.needed > 0).count();
         match self.span {
             None => {
                 lines.push(format!("no step was satisfied for this key ({} events looked at)", self.events))
@@ -312,7 +356,10 @@ impl WhyNot {
             ));
         }
         for missing in &self.missing {
-            lines.push(format!("missing {}: {} of {}", missing.step, missing.has, missing.needed));
+            lines.push(match missing.needed {
+                0 => format!("in the way {}: {}", missing.step, missing.has),
+                needed => format!("missing {}: {} of {needed}", missing.step, missing.has),
+            });
             lines.extend(missing.reasons.iter().map(|reason| format!("  {}", reason.said(time))));
         }
         lines
@@ -356,6 +403,9 @@ impl Reason {
             Reason::NotComplete { rule } => {
                 format!("rule `{rule}` was not complete for this key: ask why with --rule {rule}")
             }
+            Reason::Forbidden { piece } => format!("it happened, and may not: {}", piece.said(time)),
+            Reason::Measured { comes_to } => format!("it comes to {comes_to}"),
+            Reason::NotNew => "no value was new to the key, or the key is still learning".to_owned(),
             Reason::Nothing => "no event of this key came near".to_owned(),
         }
     }

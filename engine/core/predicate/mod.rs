@@ -5,6 +5,7 @@
 
 mod cidr;
 mod clock;
+mod contradiction;
 mod encoded;
 mod like;
 mod numeric;
@@ -14,6 +15,7 @@ mod text;
 
 pub use cidr::Networks;
 pub use clock::{Clock, TimePart, TimeParts, parse_hours};
+pub use contradiction::{Contradiction, contradiction};
 pub use encoded::{Encoding, encoded};
 pub use like::{Likes, Pattern};
 pub use numeric::{Bits, Ordering, Ranges};

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use sightline_schemas::control::EngineSettings;
 
-use crate::limits::{CHAIN_DEPTH_MAX, GROUP_RULES_MAX, RULE_FILE_BYTES_MAX, RULES_MAX};
+use crate::limits::{CHAIN_DEPTH_MAX, GROUP_RULES_MAX, RULES_MAX};
 use crate::rule::build::build;
 use crate::rule::check_steps::check_steps;
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
-use crate::rule::draft::{self, Draft, DraftInput, Problems};
-use crate::rule::lists::{Lists, is_rule_file};
+use crate::rule::draft::{Draft, DraftInput, Problems};
+use crate::rule::files;
+use crate::rule::lint::lint;
 use crate::rule::plan::RuleSet;
-use crate::rule::tree::{self, Kind, Node};
 
 /// Rules that make sense, and what is odd about them all the same.
 #[derive(Debug)]
@@ -26,24 +26,9 @@ pub struct Checked {
 ///
 /// # Errors
 /// With everything that is wrong in all of them, in the order of the files.
-pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec<Diagnostic>> {
+pub fn check(sources: &[Source], settings: &EngineSettings) -> Result<Checked, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let mut drafts = Vec::new();
-    // All files first: a rule may use a list that another file names.
-    let mut lists = Lists::default();
-    let mut roots: Vec<(usize, Node)> = Vec::new();
-    for (file, source) in files.iter().enumerate().filter(|(_, source)| is_rule_file(&source.name)) {
-        let Some(root) = read_file(file, source, &mut problems) else { continue };
-        if let Some(node) = root.member("lists") {
-            lists.read(node, files, &mut Problems { file, all: &mut problems });
-        }
-        roots.push((file, root));
-    }
-    for (file, mut root) in roots {
-        let mut problems = Problems { file, all: &mut problems };
-        lists.put_in(&mut root, &mut problems);
-        read_rules(&root, &mut drafts, &mut problems);
-    }
+    let drafts = files::drafts(sources, &mut problems);
     let ids = unique_ids(&drafts, &mut problems);
     let strata = strata(&drafts, &ids, &mut problems);
     for draft in &drafts {
@@ -64,48 +49,10 @@ pub fn check(files: &[Source], settings: &EngineSettings) -> Result<Checked, Vec
     if problems.iter().any(|problem| problem.level == Level::Error) {
         return Err(problems);
     }
-    Ok(Checked { rules: build(drafts, &ids, &strata, settings), warnings: problems })
-}
-
-fn read_file(file: usize, source: &Source, all: &mut Vec<Diagnostic>) -> Option<Node> {
-    let mut problems = Problems { file, all };
-    if source.text.len() > RULE_FILE_BYTES_MAX {
-        let message = format!("a rule file of {} bytes", source.text.len());
-        problems.error(&(0..1), message, format!("at most {RULE_FILE_BYTES_MAX}"), Some("split it".into()));
-        return None;
-    }
-    match tree::read(&source.text) {
-        // A file of comments only holds no rules, which is fine.
-        Ok(Node { kind: Kind::Null, .. }) => None,
-        Ok(root) => Some(root),
-        Err(malformed) => {
-            problems.error(&malformed.span, "this is no YAML that can be used", malformed.message, None);
-            None
-        }
-    }
-}
-
-fn read_rules(root: &Node, drafts: &mut Vec<Draft>, problems: &mut Problems<'_>) {
-    let members = problems.members(root, "a rule file", &["rules", "lists"]);
-    let Some((_, _, rules)) = members.iter().find(|(key, _, _)| *key == "rules") else {
-        if matches!(root.kind, Kind::Map(_)) && members.is_empty() {
-            problems.error(
-                &root.span,
-                "a rule file without `rules`",
-                "this file",
-                Some("start it with `rules:`".into()),
-            );
-        }
-        return;
-    };
-    match &rules.kind {
-        Kind::List(items) => drafts.extend(items.iter().filter_map(|item| draft::rule(item, problems))),
-        Kind::Null => {}
-        other => {
-            let label = format!("expected a list, found {}", other.describe());
-            problems.error(&rules.span, "`rules` must be a list of rules", label, None);
-        }
-    }
+    let rules = build(drafts, &ids, &strata, settings);
+    problems.extend(lint(&rules, sources));
+    problems.sort_by_key(|problem| (problem.file, problem.span.start));
+    Ok(Checked { rules, warnings: problems })
 }
 
 fn unique_ids(drafts: &[Draft], all: &mut Vec<Diagnostic>) -> HashMap<String, usize> {

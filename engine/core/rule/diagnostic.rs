@@ -45,8 +45,8 @@ pub struct Diagnostic {
 /// A diagnostic for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiagnosticLine<'d> {
-    /// How bad it is.
-    pub level: Level,
+    /// How bad it is: `error` or `warning`.
+    pub severity: Level,
     /// The file.
     pub file: &'d str,
     /// Counted from 1.
@@ -74,7 +74,7 @@ impl Diagnostic {
     pub fn line<'d>(&'d self, files: &'d [Source]) -> DiagnosticLine<'d> {
         let (line, column) = self.line_and_column(files);
         DiagnosticLine {
-            level: self.level,
+            severity: self.level,
             file: &files[self.file].name,
             line,
             column,

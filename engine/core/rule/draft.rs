@@ -121,7 +121,7 @@ pub(crate) enum DraftInput {
     Completions(At<String>),
 }
 
-const RULE_KEYS: [&str; 15] = [
+pub(crate) const RULE_KEYS: [&str; 28] = [
     "id",
     "title",
     "description",
@@ -137,6 +137,19 @@ const RULE_KEYS: [&str; 15] = [
     "steps",
     "until",
     "tests",
+    "severity_at",
+    "coalesce",
+    "suppress",
+    "on_rematch",
+    "keep_closed",
+    "evidence",
+    "generate",
+    "except",
+    "attack",
+    "references",
+    "false_positives",
+    "author",
+    "status",
 ];
 
 /// What the engine does not read.
@@ -151,7 +164,10 @@ fn canonical(rule: &Node, skip: &[&str], saying: Saying) -> String {
     let Kind::Map(members) = &rule.kind else { return rule.canonical(saying) };
     let mut out = String::new();
     let skipped = |key: &Node| matches!(&key.kind, Kind::Text(name) if skip.contains(&name.as_str()));
-    for (key, value) in members.iter().filter(|(key, _)| !skipped(key)) {
+    // In the order of their names: the order of the file is layout.
+    let mut members: Vec<_> = members.iter().filter(|(key, _)| !skipped(key)).collect();
+    members.sort_by_key(|(key, _)| key.scalar_text());
+    for (key, value) in members {
         out.push_str(&key.canonical(saying));
         match &value.kind {
             Kind::List(steps) if matches!(&key.kind, Kind::Text(name) if name == "steps") => {
@@ -166,8 +182,7 @@ fn canonical(rule: &Node, skip: &[&str], saying: Saying) -> String {
 
 /// Understands one rule; `None` where so much is wrong that nothing can be said of it together with others.
 pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
-    let known = [RULE_KEYS.as_slice(), &POLICY_KEYS, &NOTE_KEYS].concat();
-    let members = problems.members(node, "a rule", &known);
+    let members = problems.members(node, "a rule", &RULE_KEYS);
     let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
     let id = get("id").and_then(|node| id(node, problems));
     if id.is_none() && get("id").is_none() {

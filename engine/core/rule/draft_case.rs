@@ -52,7 +52,7 @@ pub(crate) fn cases(
     }
 }
 
-const CASE_KEYS: [&str; 7] = ["name", "why", "rule", "base", "events", "end", "expect"];
+pub(crate) const CASE_KEYS: [&str; 7] = ["name", "why", "rule", "base", "events", "end", "expect"];
 
 fn case(
     node: &Node,
@@ -346,7 +346,7 @@ fn json(node: &Node) -> Value {
     }
 }
 
-const EXPECTED_KEYS: [&str; 8] =
+pub(crate) const EXPECTED_KEYS: [&str; 8] =
     ["rule", "key", "severity", "count", "status", "title", "evidence", "values"];
 
 /// `none`, or incidents.

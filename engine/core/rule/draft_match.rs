@@ -10,7 +10,7 @@ use crate::rule::draft::Problems;
 use crate::rule::draft_compare::fields;
 use crate::rule::tree::{Kind, Node};
 
-const MATCH_KEYS: [&str; 26] = [
+pub(crate) const MATCH_KEYS: [&str; 26] = [
     "source",
     "kind",
     "tags_any",

@@ -9,7 +9,7 @@ use crate::rule::draft_need::{NEED_KEYS, need};
 use crate::rule::plan::Need;
 use crate::rule::tree::{Kind, Node};
 
-const STEP_KEYS: [&str; 11] =
+pub(crate) const STEP_KEYS: [&str; 11] =
     ["name", "match", "rule", "by", "min_gap", "max_gap", "show", "absent", "within", "if_silent", "alive"];
 
 const UNTIL_KEYS: [&str; 4] = ["name", "match", "rule", "by"];

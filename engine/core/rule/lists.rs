@@ -17,12 +17,18 @@ pub(crate) struct Lists(HashMap<String, Named>);
 
 /// The files of lists that a rule file names, as it names them: they lie beside it.
 pub fn files_named_by(text: &str) -> Vec<String> {
-    let Ok(root) = tree::read(text) else { return Vec::new() };
-    let file = |(_, list): &(Node, Node)| list.member("file").and_then(Node::scalar_text);
-    match root.member("lists").map(|lists| &lists.kind) {
-        Some(Kind::Map(members)) => members.iter().filter_map(file).collect(),
-        _ => Vec::new(),
+    // Most files name none, and there may be thousands of them.
+    if !text.contains("lists:") {
+        return Vec::new();
     }
+    let Ok(roots) = tree::read_all(text) else { return Vec::new() };
+    let file = |(_, list): &(Node, Node)| list.member("file").and_then(Node::scalar_text);
+    let lists = roots.iter().filter_map(|root| root.member("lists"));
+    let files = lists.flat_map(|lists| match &lists.kind {
+        Kind::Map(members) => members.iter().filter_map(file).collect(),
+        _ => Vec::new(),
+    });
+    files.collect()
 }
 
 /// The name of a file that lies beside the rule file of that name; `None` where it would lie elsewhere.

@@ -17,12 +17,18 @@ mod draft_need;
 mod draft_policy;
 mod draft_step;
 mod draft_text;
+pub mod excerpt;
+mod files;
+pub mod format;
+pub mod keys;
+pub mod lint;
 pub mod lists;
 mod modifiers;
 pub mod plan;
 pub mod policy;
 mod problems;
 pub mod range;
+pub mod schema;
 pub mod template;
 pub mod tree;
 
@@ -30,3 +36,5 @@ pub use check::check;
 pub use diagnostic::{Diagnostic, Level, Source};
 pub use plan::{Input, KeyPart, Measure, Need, Novelty, Pattern, Rule, RuleSet, Step, Timing, Unit};
 pub use range::{Comparison, Range};
+
+pub(crate) use draft_match::condition as match_block;

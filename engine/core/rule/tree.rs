@@ -6,6 +6,8 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use crate::limits::YAML_DEPTH_MAX;
+
 /// A value and the bytes of the file that it came from.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -118,9 +120,17 @@ impl Node {
             }
             Kind::Named(list) => out.push_str(&format!("@{}:{}", list.name.len(), list.name)),
             Kind::Map(members) => {
-                out.push('{');
+                // In the order of their names: the order of the file is layout.
+                let mut pairs: Vec<(String, &Node)> = Vec::with_capacity(members.len());
                 for (key, value) in members {
-                    key.write_canonical(saying, out);
+                    let mut name = String::new();
+                    key.write_canonical(saying, &mut name);
+                    pairs.push((name, value));
+                }
+                pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+                out.push('{');
+                for (name, value) in pairs {
+                    out.push_str(&name);
                     out.push('=');
                     value.write_canonical(saying, out);
                     out.push(',');
@@ -154,16 +164,37 @@ pub struct Malformed {
 /// # Errors
 /// When it is no YAML, names a key twice in one map, or expands beyond all measure.
 pub fn read(text: &str) -> Result<Node, Malformed> {
+    let options = options();
+    let read = serde_saphyr::from_str_with_options::<Raw>(text, options);
+    read.map(Raw::into_node).map_err(|error| malformed(text, &error))
+}
+
+/// Reads a file of several documents; those with nothing in them are left out.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_all(text: &str) -> Result<Vec<Node>, Malformed> {
+    let options = options();
+    let read = serde_saphyr::from_multiple_with_options::<Raw>(text, options);
+    read.map(|documents| documents.into_iter().map(Raw::into_node).collect())
+        .map_err(|error| malformed(text, &error))
+}
+
+fn options() -> serde_saphyr::Options {
     // `no`, `yes` and `off` are words: only `true` and `false` are flags.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    serde_saphyr::from_str_with_options::<Raw>(text, options).map(Raw::into_node).map_err(|error| {
-        let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
-        let at = offset(text, place.0, place.1);
-        // The first line says it; the rest is an excerpt, which we draw ourselves.
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default().to_owned();
-        Malformed { message, span: at..at + 1 }
-    })
+    serde_saphyr::options! {
+        strict_booleans: true,
+        budget: serde_saphyr::budget! { max_depth: YAML_DEPTH_MAX },
+    }
+}
+
+fn malformed(text: &str, error: &serde_saphyr::Error) -> Malformed {
+    let place = error.location().map_or((1, 1), |location| (location.line(), location.column()));
+    let at = offset(text, place.0, place.1);
+    // The first line says it; the rest is an excerpt, which we draw ourselves.
+    let message = error.without_snippet().to_string();
+    let message = message.lines().next().unwrap_or_default().to_owned();
+    Malformed { message, span: at..at + 1 }
 }
 
 /// The byte at a line and column, both counted from 1, the column in characters.

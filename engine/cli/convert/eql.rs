@@ -1,0 +1,201 @@
+//! Elastic's EQL: an event query, or a sequence of them.
+
+use serde_json::json;
+
+use super::Converted;
+use super::eql_condition::Conditions;
+use super::eql_text::{Token, tokens};
+use super::native::{Rule, Step};
+
+/// The window of a sequence without `maxspan`.
+const WINDOW_DEFAULT: &str = "1d";
+
+/// Reads words and signs one after the other.
+pub(super) struct Reader {
+    tokens: Vec<Token>,
+    at: usize,
+    /// What could not be carried over.
+    pub(super) left_out: Vec<String>,
+}
+
+impl Reader {
+    pub(super) fn peek(&self) -> Option<&Token> {
+        self.tokens.get(self.at)
+    }
+
+    pub(super) fn next(&mut self) -> Option<Token> {
+        let token = self.tokens.get(self.at).cloned();
+        self.at += usize::from(token.is_some());
+        token
+    }
+
+    /// Takes a word, in any case, if it comes next.
+    pub(super) fn word(&mut self, word: &str) -> bool {
+        let is = matches!(self.peek(), Some(Token::Word(next)) if next.eq_ignore_ascii_case(word));
+        self.at += usize::from(is);
+        is
+    }
+
+    /// Takes a sign, if it comes next.
+    pub(super) fn sign(&mut self, sign: &str) -> bool {
+        let is = matches!(self.peek(), Some(Token::Sign(next)) if *next == sign);
+        self.at += usize::from(is);
+        is
+    }
+
+    pub(super) fn expect(&mut self, sign: &str) -> Result<(), String> {
+        if self.sign(sign) { Ok(()) } else { Err(format!("expected `{sign}`, found {}", self.found())) }
+    }
+
+    pub(super) fn name(&mut self) -> Result<String, String> {
+        // `?field` is a field that need not exist, which is how all of ours are.
+        self.sign("?");
+        match self.next() {
+            Some(Token::Word(word)) => Ok(word),
+            _ => Err(format!("expected a name, found {}", self.found())),
+        }
+    }
+
+    pub(super) fn found(&self) -> String {
+        match self.peek() {
+            None => "the end".to_owned(),
+            Some(Token::Word(word)) => format!("`{word}`"),
+            Some(Token::Text(text)) => format!("{text:?}"),
+            Some(Token::Number(number)) => number.to_string(),
+            Some(Token::Sign(sign)) => format!("`{sign}`"),
+        }
+    }
+
+    fn names(&mut self) -> Result<Vec<String>, String> {
+        let mut names = vec![self.name()?];
+        while self.sign(",") {
+            names.push(self.name()?);
+        }
+        Ok(names)
+    }
+}
+
+/// Converts a query.
+///
+/// # Errors
+/// When it is no EQL.
+pub(super) fn convert(text: &str, id: &str) -> Result<Converted, String> {
+    let mut reader = Reader { tokens: tokens(text)?, at: 0, left_out: Vec::new() };
+    let rule = Rule { id: id.to_owned(), severity: "medium".to_owned(), ..Rule::default() };
+    let mut rule = match reader.word("sequence") {
+        true => sequence(&mut reader, rule)?,
+        false => {
+            let step = Step {
+                name: "event".to_owned(),
+                conditions: query(&mut reader)?,
+                min_count: 1,
+                ..Step::default()
+            };
+            Rule { window: "1m".to_owned(), by: vec!["host.id".to_owned()], steps: vec![step], ..rule }
+        }
+    };
+    while reader.sign("|") {
+        let pipe = reader.name()?;
+        reader.left_out.push(format!("the pipe `{pipe}`"));
+        while reader.peek().is_some_and(|token| *token != Token::Sign("|")) {
+            reader.next();
+        }
+    }
+    if reader.peek().is_some() {
+        return Err(format!("expected the end, found {}", reader.found()));
+    }
+    rule.title = format!("{id}, converted from EQL");
+    Ok(Converted { rule, left_out: reader.left_out })
+}
+
+fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
+    rule.ordered = true;
+    loop {
+        if reader.word("by") {
+            rule.by = reader.names()?;
+        } else if reader.word("with") {
+            let what = reader.name()?;
+            reader.expect("=")?;
+            let value = reader.name()?;
+            match what.as_str() {
+                "maxspan" => rule.window = value,
+                other => reader.left_out.push(format!("with {other}={value}")),
+            }
+        } else {
+            break;
+        }
+    }
+    let mut own_keys: Vec<Vec<String>> = Vec::new();
+    while matches!(reader.peek(), Some(Token::Sign("[" | "!["))) {
+        let absent = reader.sign("![");
+        if !absent {
+            reader.expect("[")?;
+        }
+        let conditions = query(reader)?;
+        reader.expect("]")?;
+        let mut keys = Vec::new();
+        let mut runs = 1;
+        loop {
+            if reader.word("by") {
+                keys = reader.names()?;
+            } else if reader.word("with") {
+                let what = reader.name()?;
+                reader.expect("=")?;
+                match (what.as_str(), reader.next()) {
+                    ("runs", Some(Token::Number(number))) => runs = number as u64,
+                    (other, _) => reader.left_out.push(format!("with {other} of a step")),
+                }
+            } else {
+                break;
+            }
+        }
+        if absent {
+            reader.left_out.push(format!("the event that must be missing behind step {}", rule.steps.len()));
+            continue;
+        }
+        let name = format!("step_{}", rule.steps.len() + 1);
+        rule.steps.push(Step { name, conditions, min_count: runs, ..Step::default() });
+        own_keys.push(keys);
+    }
+    if reader.word("until") {
+        reader.expect("[")?;
+        query(reader)?;
+        reader.expect("]")?;
+        if reader.word("by") {
+            reader.names()?;
+        }
+        reader.left_out.push("until".to_owned());
+    }
+    if rule.window.is_empty() {
+        rule.window = WINDOW_DEFAULT.to_owned();
+        reader
+            .left_out
+            .push(format!("a sequence without `maxspan` lasts for ever: the window is {WINDOW_DEFAULT}"));
+    }
+    keys(&mut rule, own_keys);
+    Ok(rule)
+}
+
+/// The key's parts are those of the whole sequence, then those of the first step, which other steps hold in other fields.
+fn keys(rule: &mut Rule, own_keys: Vec<Vec<String>>) {
+    let first = own_keys.first().cloned().unwrap_or_default();
+    rule.by.extend(first.iter().cloned());
+    for (step, own) in rule.steps.iter_mut().zip(own_keys) {
+        let pairs = first.iter().cloned().zip(own);
+        step.by.extend(pairs.filter(|(part, field)| part != field));
+    }
+}
+
+/// `process where …`
+fn query(reader: &mut Reader) -> Result<serde_json::Value, String> {
+    let category = reader.name()?;
+    if !reader.word("where") {
+        return Err(format!("expected `where`, found {}", reader.found()));
+    }
+    let mut conditions = Conditions::of(reader)?;
+    if category != "any" {
+        conditions =
+            conditions.and(Conditions::One(json!({ "field_equals": { "event.category": category } })));
+    }
+    Ok(conditions.block())
+}

@@ -1,0 +1,41 @@
+//! States that were made by running changed rules over the past, silently, before they take effect.
+
+use super::KeyState;
+use crate::limits::INCIDENTS_PER_KEY_MAX;
+use crate::pattern::Stamp;
+use crate::rule::Unit;
+
+impl KeyState {
+    /// The state goes live: its incidents were said to nobody, so each opens with what happens to it next. Those that ended
+    /// meanwhile are not said at all; their evidence stays spent.
+    pub fn go_live(&mut self) {
+        self.incidents.retain(|incident| incident.status.is_active());
+        self.incidents.iter_mut().for_each(|incident| incident.unsay());
+    }
+
+    /// Takes over what changed rules remember of the past. Incidents that the rules before have said stay as they are, and
+    /// what was evidence of those that ended stays spent.
+    pub fn warm_by(&mut self, unit: &Unit, mut warmed: KeyState) {
+        warmed.go_live();
+        self.members = warmed.members;
+        self.fingerprint = warmed.fingerprint;
+        self.newest = self.newest.max(warmed.newest);
+        self.touched = self.touched.max(warmed.touched);
+        let spent: Vec<Stamp> = self.spent.iter().copied().collect();
+        self.members.iter_mut().for_each(|member| member.forget(&spent));
+        self.spent.extend(warmed.spent);
+        self.spent_events = None;
+        for incident in warmed.incidents {
+            let near = self.incidents.iter().any(|said| {
+                incident.first.at <= said.last.plus(unit.window)
+                    && said.first.at <= incident.last.plus(unit.window)
+            });
+            if !near {
+                self.incidents.push(incident);
+            }
+        }
+        self.incidents.sort_by_key(|incident| incident.first);
+        let surplus = self.incidents.len().saturating_sub(INCIDENTS_PER_KEY_MAX);
+        self.incidents.drain(..surplus);
+    }
+}
