@@ -59,7 +59,7 @@ pub(super) fn build(
         show_what_is_said(&mut draft);
         let index = crate::detect::index(at);
         let (timing, late) = (timing(&draft), lates[at]);
-        let (unit, member) = join_unit(&mut units, &draft, index, timing, late);
+        let (unit, member) = join_unit(&mut units, &draft, index, (timing, late), settings);
         let pattern = pattern(&draft);
         let scope = draft.by.value.first().map_or(ScopeType::Group, |part| part.normal.scope());
         let parts = draft.by.value;
@@ -191,8 +191,8 @@ fn join_unit(
     units: &mut Vec<Unit>,
     draft: &Draft,
     index: RuleIndex,
-    timing: Timing,
-    late: i64,
+    (timing, late): (Timing, i64),
+    settings: &EngineSettings,
 ) -> (usize, u8) {
     let id = draft.group.as_ref().map_or(&draft.id.value, |group| &group.value);
     let meaning = format!("{}|{late}", draft.meaning);
@@ -217,7 +217,12 @@ fn join_unit(
         Need::New(novelty) => novelty.forget.max(novelty.learn),
         _ => 0,
     });
-    let memory = reach.max(new_for.max().unwrap_or(0));
+    // What ended is opened again for as long as what did not end is remembered.
+    let reopened_for = match draft.policies.rematch {
+        Rematch::New => 0,
+        Rematch::Reopen { .. } => settings.incident_idle_micros,
+    };
+    let memory = reach.max(suppress).max(reopened_for).max(new_for.max().unwrap_or(0));
     match units.iter().position(|unit| draft.group.is_some() && unit.id == *id) {
         Some(at) => {
             let unit = &mut units[at];
