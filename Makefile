@@ -8,7 +8,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 # Words for `sightline demo`, such as `make demo DEMO=--keep`.
 DEMO ?=
 
-.PHONY: help demo test check crash sim oracle sigma fuzz cargo
+.PHONY: help demo test check crash sim oracle sigma fuzz bench bench-quick cargo
 
 help:
 	@echo 'make demo   replay two recorded intrusions through a real NATS server, and check every firing'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check  formatting and lints'
 	@echo 'make crash  the long run: worker and server killed 1,000 times (KILLS=n)'
 	@echo 'make sim    the long run: 10,000 simulated lives of a worker (SEEDS=n)'
+	@echo 'make bench  what is reached, measured against every target (long); make bench-quick in five minutes'
 	@echo 'make sigma  the long run: SigmaHQ against rsigma, 20,000 random correlations against pySigma (EACH=n)'
 	@echo 'make oracle the long run: 200,000 random histories against the definition (CASES=n)'
 	@echo 'make fuzz   the long run: every place where bytes come in, coverage-guided, an hour (SECONDS=n)'
@@ -66,6 +67,16 @@ SECONDS ?= 3600
 
 fuzz: cargo
 	@fuzz/run $(SECONDS)
+
+# What is reached, measured: every target with its ratio. `BENCH="--json now.json --compare then.json"`.
+BENCH ?=
+PERF = $(CARGO) bench --locked -p sightline-benches --bench load --
+
+bench: cargo
+	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) --lines "$(CARGO) bench --locked --quiet --bench state" $(BENCH)
+
+bench-quick: cargo
+	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) --quick $(BENCH)
 
 cargo:
 	@command -v $(CARGO) >/dev/null || \

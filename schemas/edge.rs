@@ -1,195 +1,87 @@
 //! The edge: every source's spelling becomes the one [`Event`]. Nothing behind the edge knows of aliases.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use crate::event::{Class, Entity, Event, TimeSource};
 use crate::id::EventId;
+use crate::parts::{Named, Parts, Payload};
+pub use crate::parts::{is_known_field, same_field};
 pub use crate::reject::{Reason, Reject};
 use crate::severity::Severity;
 use crate::source::{SourceProfile, SourceProfiles};
 use crate::subject::EventSubject;
 use crate::time::EventTime;
 use crate::value::Value;
+use crate::wire::{self, EVENT_BYTES_MAX, Form};
 
 /// An `occurred_at` further ahead of receipt than this is suspect, in microseconds.
 pub const SKEW_MAX_MICROS: i64 = 60_000_000;
 
-/// What a top-level name stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Slot {
-    Version,
-    OwnId,
-    Tenant,
-    Source,
-    SourceEventId,
-    Class,
-    Kind,
-    Severity,
-    OccurredAt,
-    ObservedAt,
-    HostId,
-    User,
-    Actor,
-    Subject,
-    Object,
-    Network,
-    Device,
-    Entities,
-    Title,
-    Description,
-    Tags,
-    Fields,
-    Attack,
-    Refs,
-    Producer,
-    /// Set by us, whatever a producer says.
-    Ours,
-    Other,
+/// The bytes of one event, read but not judged: whose it is decides what it must have.
+pub struct Draft<'a>(Read<'a>);
+
+enum Read<'a> {
+    /// The plain case: JSON whose payload nobody has read yet.
+    Scanned(Box<Parts<'a>>),
+    Tree(Value<'a>),
 }
 
-fn slot(name: &str) -> Slot {
-    match name {
-        "v" => Slot::Version,
-        "id" => Slot::OwnId,
-        "tenant" => Slot::Tenant,
-        "source" => Slot::Source,
-        "source_event_id" | "sourceEventId" | "sourceAlertId" => Slot::SourceEventId,
-        "class" => Slot::Class,
-        "kind" | "eventType" | "event_type" | "category" => Slot::Kind,
-        "severity" | "rule_severity" => Slot::Severity,
-        "occurred_at" | "ts" | "timestamp" | "detected_at" | "created_at" | "last_seen" => Slot::OccurredAt,
-        "observed_at" => Slot::ObservedAt,
-        "host_id" | "hostname" | "endpoint_asset_id" => Slot::HostId,
-        "user" | "userId" => Slot::User,
-        "actor" => Slot::Actor,
-        "subject" => Slot::Subject,
-        "object" => Slot::Object,
-        "network" => Slot::Network,
-        "device" => Slot::Device,
-        "entities" => Slot::Entities,
-        "title" => Slot::Title,
-        "description" => Slot::Description,
-        "tags" => Slot::Tags,
-        "fields" | "sourceData" | "custom_fields" | "properties" => Slot::Fields,
-        "attack" => Slot::Attack,
-        "refs" => Slot::Refs,
-        "producer" => Slot::Producer,
-        "received_at" | "time_source" | "severity_raw" => Slot::Ours,
-        _ => Slot::Other,
-    }
-}
-
-/// Whether two top-level names stand for the same field of an event: `user` and `userId` do.
-pub fn same_field(one: &str, other: &str) -> bool {
-    one == other || (slot(one) == slot(other) && !matches!(slot(one), Slot::Other | Slot::Ours))
-}
-
-/// Whether a top-level name is one that the edge knows; any other is kept in `fields`.
-pub fn is_known_field(name: &str) -> bool {
-    slot(name) != Slot::Other
-}
-
-/// A value together with the name it came under, so that a refusal can name both.
-type Named<'a> = Option<(Cow<'a, str>, Value<'a>)>;
-
-/// Puts a value in its place, unless another name already put a different one there.
-fn put<'a>(place: &mut Named<'a>, name: Cow<'a, str>, value: Value<'a>) -> Result<(), Reject> {
-    if value == Value::Null {
-        return Ok(());
-    }
-    match place {
-        Some((first, there)) if *there != value => Err(Reject::new(
-            Reason::AliasConflict,
-            format!("`{first}` and `{name}` mean the same and have different values: leave one out"),
-        )),
-        Some(_) => Ok(()),
-        None => {
-            *place = Some((name, value));
-            Ok(())
+impl<'a> Draft<'a> {
+    /// Reads the bytes of one event.
+    ///
+    /// # Errors
+    /// When they cannot be decoded, or exceed the limits on bytes, values and depth.
+    pub fn read(raw: &'a [u8], form: Form) -> Result<Self, Reject> {
+        let scanned = match form {
+            Form::Json | Form::Ndjson if raw.len() <= EVENT_BYTES_MAX => Parts::scan(raw),
+            _ => None,
+        };
+        match scanned {
+            Some(parts) => Ok(Draft(Read::Scanned(parts))),
+            None => Ok(Draft(Read::Tree(wire::decode(raw, form)?))),
         }
     }
-}
 
-/// The parts of an event, under one name each, before they are checked.
-#[derive(Default)]
-struct Parts<'a> {
-    version: Named<'a>,
-    own_id: Named<'a>,
-    tenant: Named<'a>,
-    source: Named<'a>,
-    source_event_id: Named<'a>,
-    class: Named<'a>,
-    kind: Named<'a>,
-    severity: Named<'a>,
-    occurred_at: Named<'a>,
-    observed_at: Named<'a>,
-    host_id: Named<'a>,
-    user: Named<'a>,
-    actor: Named<'a>,
-    subject: Named<'a>,
-    object: Named<'a>,
-    network: Named<'a>,
-    device: Named<'a>,
-    entities: Named<'a>,
-    title: Named<'a>,
-    description: Named<'a>,
-    tags: Named<'a>,
-    fields: Named<'a>,
-    attack: Named<'a>,
-    refs: Named<'a>,
-    producer: Named<'a>,
-    others: Vec<(Cow<'a, str>, Value<'a>)>,
-}
+    /// An event that was read already.
+    pub fn from_tree(tree: Value<'a>) -> Self {
+        Draft(Read::Tree(tree))
+    }
 
-impl<'a> Parts<'a> {
-    fn sort(members: Vec<(Cow<'a, str>, Value<'a>)>) -> Result<Self, Reject> {
-        let mut parts = Parts::default();
-        for (name, value) in members {
-            let place = match slot(&name) {
-                Slot::Version => &mut parts.version,
-                Slot::OwnId => &mut parts.own_id,
-                Slot::Tenant => &mut parts.tenant,
-                Slot::Source => &mut parts.source,
-                Slot::SourceEventId => &mut parts.source_event_id,
-                Slot::Class => &mut parts.class,
-                Slot::Kind => &mut parts.kind,
-                Slot::Severity => &mut parts.severity,
-                Slot::OccurredAt => &mut parts.occurred_at,
-                Slot::ObservedAt => &mut parts.observed_at,
-                Slot::HostId => &mut parts.host_id,
-                Slot::User => &mut parts.user,
-                Slot::Actor => &mut parts.actor,
-                Slot::Subject => &mut parts.subject,
-                Slot::Object => &mut parts.object,
-                Slot::Network => &mut parts.network,
-                Slot::Device => &mut parts.device,
-                Slot::Entities => &mut parts.entities,
-                Slot::Title => &mut parts.title,
-                Slot::Description => &mut parts.description,
-                Slot::Tags => &mut parts.tags,
-                Slot::Fields => &mut parts.fields,
-                Slot::Attack => &mut parts.attack,
-                Slot::Refs => &mut parts.refs,
-                Slot::Producer => &mut parts.producer,
-                Slot::Ours => continue,
-                Slot::Other => {
-                    parts.others.push((name, value));
-                    continue;
-                }
-            };
-            put(place, name, value)?;
+    /// The source that the event itself names, as text.
+    pub fn source(&self) -> Option<&str> {
+        match &self.0 {
+            Read::Scanned(parts) => Parts::text(&parts.source),
+            Read::Tree(tree) => tree.get("source").and_then(Value::as_str),
         }
-        // Our own `id` comes with `v`; anyone else's `id` is the key of their record.
-        if parts.version.is_none() {
-            if let Some((name, value)) = parts.own_id.take() {
-                put(&mut parts.source_event_id, name, value)?;
+    }
+
+    /// The tenant that the event itself names, as text.
+    pub fn tenant(&self) -> Option<&str> {
+        match &self.0 {
+            Read::Scanned(parts) => Parts::text(&parts.tenant),
+            Read::Tree(tree) => tree.get("tenant").and_then(Value::as_str),
+        }
+    }
+
+    /// The event, without its id: [`EventId::of`] gives that, and most events are never asked for it.
+    ///
+    /// # Errors
+    /// When it cannot be an event of this subject; the text says why and what to mend.
+    pub fn into_event(
+        self,
+        subject: &'a EventSubject,
+        received_at: EventTime,
+        profiles: &SourceProfiles,
+    ) -> Result<Event<'a>, Reject> {
+        let parts = match self.0 {
+            Read::Scanned(parts) => parts,
+            Read::Tree(Value::Map(members)) => Box::new(Parts::sort(members)?),
+            Read::Tree(_) => {
+                return Err(Reject::new(Reason::Undecodable, "an event must be an object with named fields"));
             }
-            // An agent says `observed_at` for the moment it happened on the endpoint.
-            if parts.occurred_at.is_none() {
-                parts.occurred_at = parts.observed_at.take();
-            }
-        }
-        Ok(parts)
+        };
+        judge(parts, subject, received_at, profiles)
     }
 }
 
@@ -206,10 +98,21 @@ pub fn to_event<'a>(
     received_at: EventTime,
     profiles: &SourceProfiles,
 ) -> Result<Event<'a>, Reject> {
-    let Value::Map(members) = tree else {
-        return Err(Reject::new(Reason::Undecodable, "an event must be an object with named fields"));
-    };
-    let parts = Parts::sort(members)?;
+    let mut event = Draft::from_tree(tree).into_event(subject, received_at, profiles)?;
+    event.id = EventId::of(&event, raw);
+    Ok(event)
+}
+
+/// What a source means of which nothing is known.
+static UNKNOWN_SOURCE: LazyLock<SourceProfile> = LazyLock::new(SourceProfile::default);
+
+fn judge<'a>(
+    // Taken out piece by piece: moving all of them costs more than reading a short event.
+    mut parts: Box<Parts<'a>>,
+    subject: &'a EventSubject,
+    received_at: EventTime,
+    profiles: &SourceProfiles,
+) -> Result<Event<'a>, Reject> {
     if let Some((_, version)) = &parts.version
         && *version != Value::Int(1)
     {
@@ -217,14 +120,7 @@ pub fn to_event<'a>(
     }
     same_as_subject("tenant", &parts.tenant, &subject.tenant)?;
     same_as_subject("source", &parts.source, &subject.source)?;
-    let default_profile;
-    let profile = match profiles.get(&subject.source) {
-        Some(known) => known,
-        None => {
-            default_profile = SourceProfile::default();
-            &default_profile
-        }
-    };
+    let profile = profiles.get(&subject.source).unwrap_or(&UNKNOWN_SOURCE);
 
     let (occurred_at, time_source) = match &parts.occurred_at {
         None => (received_at, TimeSource::Received),
@@ -235,8 +131,8 @@ pub fn to_event<'a>(
         }
     };
     let observed_at = parts.observed_at.as_ref().map(time).transpose()?;
-    let (severity, severity_raw) = severity(parts.severity, &parts.fields, &parts.others, profile)?;
-    let class = match parts.class {
+    let (severity, severity_raw) = severity(parts.severity.take(), &parts.payload, profile)?;
+    let class = match parts.class.take() {
         None => profile.class,
         Some((name, value)) => value.as_str().and_then(Class::parse).ok_or_else(|| {
             Reject::new(
@@ -247,19 +143,19 @@ pub fn to_event<'a>(
             )
         })?,
     };
-    let device = map(parts.device)?;
-    let host_id = match text(parts.host_id)? {
+    let device = map(parts.device.take())?;
+    let host_id = match text(parts.host_id.take())? {
         Some(host) => Some(host),
         None => device.as_ref().and_then(device_host),
     };
-    let mut event = Event {
+    let event = Event {
         v: 1,
         id: EventId::default(),
         tenant: Cow::Borrowed(&subject.tenant),
         source: Cow::Borrowed(&subject.source),
-        source_event_id: text(parts.source_event_id)?,
+        source_event_id: text(parts.source_event_id.take())?,
         class,
-        kind: text(parts.kind)?.unwrap_or_else(|| Cow::Owned(profile.kind.clone())),
+        kind: text(parts.kind.take())?.unwrap_or_else(|| Cow::Owned(profile.kind.clone())),
         severity,
         severity_raw,
         occurred_at,
@@ -267,23 +163,22 @@ pub fn to_event<'a>(
         received_at,
         time_source,
         host_id,
-        user: text(parts.user)?,
-        actor: map(parts.actor)?,
-        subject: map(parts.subject)?,
-        object: map(parts.object)?,
-        network: map(parts.network)?,
+        user: text(parts.user.take())?,
+        actor: map(parts.actor.take())?,
+        subject: map(parts.subject.take())?,
+        object: map(parts.object.take())?,
+        network: map(parts.network.take())?,
         device,
-        entities: entities(parts.entities)?,
-        title: text(parts.title)?,
-        description: text(parts.description)?,
-        tags: tags(parts.tags)?,
-        fields: fields(parts.fields, parts.others)?,
-        attack: map(parts.attack)?,
-        refs: map(parts.refs)?,
-        producer: map(parts.producer)?,
+        entities: entities(parts.entities.take())?,
+        title: text(parts.title.take())?,
+        description: text(parts.description.take())?,
+        tags: tags(parts.tags.take())?,
+        fields: std::mem::take(&mut parts.payload).whole()?,
+        attack: map(parts.attack.take())?,
+        refs: map(parts.refs.take())?,
+        producer: map(parts.producer.take())?,
     };
     require(&event, profile)?;
-    event.id = EventId::of(&event, raw);
     Ok(event)
 }
 
@@ -312,15 +207,11 @@ fn time((name, value): &(Cow<'_, str>, Value<'_>)) -> Result<EventTime, Reject> 
 /// The severity, and the source's own word where it is none of ours.
 fn severity<'a>(
     given: Named<'a>,
-    fields: &Named<'a>,
-    others: &[(Cow<'a, str>, Value<'a>)],
+    payload: &Payload<'a>,
     profile: &SourceProfile,
 ) -> Result<(Severity, Option<Cow<'a, str>>), Reject> {
     // phishkit has no severity; its verdict stands in for one.
-    let verdict = || {
-        let outer = others.iter().find(|(name, _)| name == "phishScore").map(|(_, value)| value);
-        outer.or_else(|| fields.as_ref().and_then(|(_, map)| map.get("phishScore"))).and_then(Value::as_str)
-    };
+    let verdict = || payload.get("phishScore").and_then(Value::as_str);
     let Some(word) = text(given)? else {
         return Ok((verdict().and_then(Severity::parse).unwrap_or(profile.severity), None));
     };
@@ -384,22 +275,6 @@ fn tags<'a>(named: Named<'a>) -> Result<Vec<Cow<'a, str>>, Reject> {
         Value::Str(text) => Ok(vec![text]),
         _ => Err(Reject::new(Reason::BadField, format!("`{name}` must be a list of text"))),
     }
-}
-
-/// The payload, with every top-level name that we do not know beside it: nothing that a source says is lost.
-fn fields<'a>(named: Named<'a>, others: Vec<(Cow<'a, str>, Value<'a>)>) -> Result<Value<'a>, Reject> {
-    let mut members = match named {
-        None => Vec::new(),
-        Some((_, Value::Map(members))) => members,
-        Some((name, _)) => return Err(Reject::new(Reason::BadField, format!("`{name}` must be an object"))),
-    };
-    let given = members.len();
-    for (name, value) in others {
-        if !members[..given].iter().any(|(known, _)| *known == name) {
-            members.push((name, value));
-        }
-    }
-    Ok(Value::Map(members))
 }
 
 fn entities<'a>(named: Named<'a>) -> Result<Vec<Entity<'a>>, Reject> {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::fields::Fields;
 use crate::id::EventId;
 use crate::severity::Severity;
 use crate::time::EventTime;
@@ -155,7 +156,7 @@ pub struct Event<'a> {
     /// Labels.
     pub tags: Vec<Cow<'a, str>>,
     /// Everything else, under the source's own names.
-    pub fields: Value<'a>,
+    pub fields: Fields<'a>,
     /// `{tactics[], techniques[]}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attack: Option<Value<'a>>,

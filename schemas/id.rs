@@ -1,15 +1,26 @@
 //! Identities that anyone can recompute: BLAKE3, cut to 128 bits, written as 32 hexadecimal digits.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use blake3::Hasher;
+use blake3::hazmat::{ContextKey, HasherExt, hash_derive_key_context};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::event::Event;
 use crate::time::EventTime;
 
+/// What an id is of, hashed once: the same parts of different things give different ids.
+type Domain = LazyLock<ContextKey>;
+
+static EVENT_BY_KEY: Domain = LazyLock::new(|| hash_derive_key_context("sightline event by source key v1"));
+static EVENT_BY_BYTES: Domain = LazyLock::new(|| hash_derive_key_context("sightline event by raw bytes v1"));
+static COMPLETION: Domain = LazyLock::new(|| hash_derive_key_context("sightline completion v1"));
+static INCIDENT: Domain = LazyLock::new(|| hash_derive_key_context("sightline incident v1"));
+
 /// Joins parts so that no two lists of parts give the same bytes: each part is preceded by its length.
-fn digest(domain: &str, parts: &[&[u8]]) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new_derive_key(domain);
+fn digest(domain: &ContextKey, parts: &[&[u8]]) -> [u8; 16] {
+    let mut hasher = Hasher::new_from_context_key(domain);
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part);
@@ -108,12 +119,12 @@ impl EventId {
     /// The id of an event whose producer gives a stable key.
     pub fn from_source_key(tenant: &str, source: &str, source_event_id: &str) -> Self {
         let parts = [tenant.as_bytes(), source.as_bytes(), source_event_id.as_bytes()];
-        EventId(digest("sightline event by source key v1", &parts))
+        EventId(digest(&EVENT_BY_KEY, &parts))
     }
 
     /// The id of an event without such a key: its bytes as they came.
     pub fn from_raw(tenant: &str, source: &str, raw: &[u8]) -> Self {
-        EventId(digest("sightline event by raw bytes v1", &[tenant.as_bytes(), source.as_bytes(), raw]))
+        EventId(digest(&EVENT_BY_BYTES, &[tenant.as_bytes(), source.as_bytes(), raw]))
     }
 
     /// The id of the completion of a rule at an instant, which is an event to the rules that build on it. Like that of an
@@ -121,7 +132,7 @@ impl EventId {
     pub fn of_completion(tenant: &str, rule: &str, key: &str, at: EventTime) -> Self {
         let at = at.as_micros().to_le_bytes();
         let parts = [tenant.as_bytes(), rule.as_bytes(), key.as_bytes(), &at];
-        EventId(digest("sightline completion v1", &parts))
+        EventId(digest(&COMPLETION, &parts))
     }
 
     /// The id of this event, from its key or from its bytes.
@@ -141,7 +152,7 @@ impl IncidentId {
     pub fn of(tenant: &str, rule: &str, key: &str, opening: EventTime, generation: u32) -> Self {
         let (opening, generation) = (opening.as_micros().to_le_bytes(), generation.to_le_bytes());
         let parts = [tenant.as_bytes(), rule.as_bytes(), key.as_bytes(), &opening, &generation];
-        IncidentId(digest("sightline incident v1", &parts))
+        IncidentId(digest(&INCIDENT, &parts))
     }
 }
 

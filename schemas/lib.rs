@@ -2,15 +2,19 @@
 //!
 //! Read in this order: [`event`] is the one shape every source is brought to, [`edge`] brings it there, [`wire`] reads
 //! and writes the bytes, [`incident`] is what leaves, [`control`] and [`deadletter`] are the rest, [`subject`] says where
-//! each of them lives, and [`mod@schema`] says the same in JSON Schema.
+//! each of them lives, and [`mod@schema`] and
+//! [`asyncapi`] say the same in JSON Schema and AsyncAPI. [`cloudevents`] opens the envelopes that some events come in.
 //!
 //! For programs in other languages all of this is written down in `schemas/README.md`, with the bytes of every message in
 //! `schemas/golden/`.
 
+pub mod asyncapi;
+pub mod cloudevents;
 pub mod control;
 pub mod deadletter;
 pub mod edge;
 pub mod event;
+pub mod fields;
 pub mod id;
 pub mod incident;
 pub mod position;
@@ -25,7 +29,11 @@ mod value_from;
 pub mod wire;
 pub mod zone;
 
+mod parts;
+mod scan;
+
 pub use event::{Class, Event, TimeSource};
+pub use fields::Fields;
 pub use id::{EventId, IncidentId};
 pub use incident::{Change, Incident, IncidentMessage, Resolution, Status};
 pub use position::Position;

@@ -12,16 +12,19 @@ use crate::subject::{
     HEADER_CONTENT_TYPE, HEADER_DETAIL, HEADER_LOG, HEADER_PART, HEADER_POSITION, HEADER_REASON,
     HEADER_SUBJECT,
 };
+use crate::wire::FRAME_EVENTS_MAX;
 
-/// The schemas by name: `event` is what a producer may send, the others are messages as they are written.
-pub fn documents() -> [(&'static str, Json); 6] {
+/// The schemas by name: `event` and `frame` are what a producer may send, the others are messages as they are written.
+pub fn documents() -> [(&'static str, Json); 8] {
     [
         ("event", event()),
+        ("frame", frame()),
         ("incident", written::<IncidentMessage>()),
         ("coverage_gap", written::<CoverageGap>()),
         ("incident_command", read::<IncidentCommand>()),
         ("rules", written::<RulesMessage>()),
         ("dead_letter_headers", dead_letter_headers()),
+        ("replay_end", replay_end()),
     ]
 }
 
@@ -85,6 +88,41 @@ fn event() -> Json {
     })
 }
 
+/// A list of events: a frame as JSON or MessagePack. As NDJSON, each line is an event.
+fn frame() -> Json {
+    let mut event = event();
+    let schema_of_schemas = event["$schema"].take();
+    let mut definitions = event["$defs"].take();
+    members_of(&mut event).retain(|name, _| name != "$schema" && name != "$defs");
+    definitions["Event"] = event;
+    json!({
+        "$schema": schema_of_schemas,
+        "title": "Frame",
+        "description": "Many events of the source that the subject names, in one message.",
+        "type": "array",
+        "items": { "$ref": "#/$defs/Event" },
+        "maxItems": FRAME_EVENTS_MAX,
+        "$defs": definitions,
+    })
+}
+
+/// What a replay says at its end.
+fn replay_end() -> Json {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "ReplayEnd",
+        "description": "A replay is over.",
+        "type": "object",
+        "properties": {
+            "v": { "const": 1, "description": "Version of this shape." },
+            "replay": { "type": "string", "description": "Which run: the header `Sightline-Replay` of its messages." },
+            "total": { "type": "integer", "minimum": 0, "description": "How many events were published." },
+            "complete": { "type": "boolean", "description": "Whether these are all that were asked for." },
+        },
+        "required": ["v", "replay", "total", "complete"],
+    })
+}
+
 fn offered_entity(mut entity: Json) -> Json {
     for (_, property) in members(&mut entity, "properties").iter_mut() {
         property["type"] = json!(TEXT_NOT_NULL);
@@ -96,7 +134,11 @@ fn offered_entity(mut entity: Json) -> Json {
 }
 
 fn members<'j>(schema: &'j mut Json, name: &str) -> &'j mut Map<String, Json> {
-    schema[name].as_object_mut().expect("the schema of a struct names its properties")
+    members_of(&mut schema[name])
+}
+
+fn members_of(schema: &mut Json) -> &mut Map<String, Json> {
+    schema.as_object_mut().expect("a schema is an object, and that of a struct names its properties")
 }
 
 /// The headers of a dead letter, as if they were the members of an object. Its body is the input as it came.

@@ -459,6 +459,21 @@ async fn setting_up_twice_changes_nothing_and_deletes_nothing_unasked() {
 }
 
 #[tokio::test]
+async fn evidence_can_be_neither_deleted_nor_purged() {
+    let bus = Bus::start().await;
+    let stored = bus.plain.publish("evidence.default.api", "as it came".into()).await.expect("sent");
+    let seq = stored.await.expect("stored").sequence;
+    let evidence = bus.stream("EVIDENCE").await;
+    assert!(evidence.delete_message(seq).await.is_err());
+    assert!(evidence.purge().await.is_err());
+    // Nor are the two switches taken back.
+    let mut config = evidence.cached_info().config.clone();
+    (config.deny_delete, config.deny_purge) = (false, false);
+    assert!(bus.plain.update_stream(config).await.is_err());
+    assert_eq!(evidence.get_raw_message(seq).await.expect("there").payload.as_ref(), b"as it came");
+}
+
+#[tokio::test]
 async fn a_server_that_comes_later_is_waited_for_and_wrong_credentials_are_not() {
     let mut server = NatsServer::start_with("authorization { user: anna, password: right }");
     server.kill();

@@ -25,6 +25,7 @@ fn usage_errors_end_with_3_and_help_with_0() {
     check(&["--set", "worker.partitions", "config", "show"], 3, &["expected PATH=VALUE"]);
     check(&["check", "no/such/rules"], 3, &["cannot read rules from no/such/rules"]);
     check(&["backtest", "--rules", "rules", "--truth", EVENTS, EVENTS], 3, &["is no truth file"]);
+    check(&["state", "--api", "ftp://127.0.0.1:1"], 3, &["is no address of an API"]);
     check(
         &["state", "--api", "https://127.0.0.1:1"],
         3,
@@ -383,4 +384,33 @@ fn the_demo_says_what_it_misses() {
     let (code, _, err) = told(command.output().expect("it runs"));
     assert!(code == 3 && err.contains("deploy/nats-server.sh"), "{err}");
     check(&["demo", "--truth", "no/such/file"], 3, &["cannot read no/such/file"]);
+}
+
+const COSTS: &str = "\
+rules:
+  - id: indexed
+    by: host_id
+    steps: [{name: dump, match: {kind: process_start, field_contains: {command_line: sekurlsa}}}]
+  - id: everything
+    by: source
+    steps: [{name: any, match: {}}]
+";
+
+#[test]
+fn each_step_says_what_it_waits_for() {
+    let folder = folder();
+    let path = file(folder.path(), "costs.yaml", COSTS);
+    let (code, out, _) = run(&["check", "--cost", &path]);
+    assert_eq!(code, 0, "{out}");
+    let row = |id: &str| {
+        out.lines().find(|line| line.trim_start().starts_with(id)).unwrap_or_else(|| panic!("{id} in {out}"))
+    };
+    assert!(row("indexed").contains("command_line contains \"sekurlsa\""), "{out}");
+    assert!(row("everything").contains("unindexed"), "{out}");
+
+    let (code, out, _) = run(&["check", "--cost", "--format", "json", &path]);
+    let report: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let unindexed = |rule: usize| report["costs"][rule]["steps"][0]["unindexed"].as_bool();
+    assert_eq!((code, unindexed(0), unindexed(1)), (0, Some(false), Some(true)), "{out}");
+    assert!(report["costs"][0]["hit_bytes_max"].as_u64().is_some_and(|bytes| bytes > 0), "{out}");
 }

@@ -564,6 +564,30 @@ fn what_must_not_happen_has_its_place_in_an_order() {
 }
 
 #[test]
+fn a_step_that_makes_every_event_slow_is_warned_of() {
+    expect(
+        "rules:
+  - id: slow
+    by: source
+    steps:
+      - name: a
+        match: {not: {field_matches: {command_line: '(a|b)+c'}}}
+  - id: gated
+    by: source
+    steps:
+      - name: a
+        match: {kind: x, not: {field_matches: {command_line: '(a|b)+c'}}}
+  - id: indexed
+    by: source
+    steps:
+      - name: a
+        match: {field_matches: {command_line: '(a|b)+c'}}
+",
+        &[(2, "step `a` makes every event slow", "a `source`, a `kind`")],
+    );
+}
+
+#[test]
 fn policies_say_what_they_cannot_be() {
     let rule = |policy: &str| {
         format!("rules:\n  - id: one\n    {policy}\n    steps: [{{name: a, match: {{kind: x}}}}]\n")

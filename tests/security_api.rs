@@ -272,7 +272,7 @@ fn an_api_on_a_network_is_protected_or_not_there() {
     let open =
         ["set api.tls_cert and api.tls_key", "api.token_file, api.token and api.tls_client_ca", "0.0.0.0:0"];
     let refused = |settings: &[&str], words: &[&str]| {
-        for command in [&["run"][..], &["config", "check"]] {
+        for command in [&["config", "check"][..], &["run"]] {
             let mut command = sightline(command);
             for setting in settings {
                 command.args(["--set", setting]);

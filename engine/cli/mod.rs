@@ -27,10 +27,12 @@ pub mod stream;
 pub mod tail;
 pub mod test;
 pub mod timeline;
+pub mod top;
 pub mod truth;
 
 mod bus;
 mod cell;
+mod cost;
 mod http;
 mod input;
 mod paint;
@@ -84,6 +86,8 @@ enum Command {
     Tail(tail::Args),
     /// Show what a running worker holds
     State(state::Args),
+    /// Show what a running worker is busy with: its costliest rules, again and again
+    Top(top::Args),
     /// Show settings, where they come from, and what is wrong with them
     Config(config::Args),
     /// Put rules into the log, and tell which are in force
@@ -133,6 +137,7 @@ fn carry_out(cli: Cli) -> Result<Exit, CliError> {
         Command::Explain(args) => block_on(explain::run(global, &args)),
         Command::Tail(args) => block_on(tail::run(global, &args)),
         Command::State(args) => block_on(state::run(global, &args)),
+        Command::Top(args) => block_on(top::run(global, &args)),
         Command::Config(args) => config::run(global, &args),
         Command::Rules(args) => block_on(rules_log::run(global, &args)),
         Command::Stream(args) => block_on(stream::run(global, &args)),

@@ -205,7 +205,7 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     match UNITS.iter().find(|(_, factor)| bytes >= *factor) {
         Some((unit, factor)) => format!("{:.1} {unit}", bytes as f64 / *factor as f64),

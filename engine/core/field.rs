@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use sightline_schemas::{Event, Value};
+use sightline_schemas::{Event, Fields, Value};
 
 /// A field as a rule names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,14 +28,22 @@ enum Place {
     SourceEventId,
     /// Every value that the source sent, wherever it stands.
     Anywhere,
-    /// In one of the objects beside `fields`: `network.src_ip`.
-    Beside(Beside, Box<[Box<str>]>),
+    /// In one of the objects beside `fields`, or in `fields` as if that were its name: `network.src_ip`.
+    Beside(Beside, Path),
     /// In `fields`: as it is written, or as a path.
-    Fields(Box<[Box<str>]>),
+    Fields(Path),
 }
 
+/// The way to a value inside: `a.b` is a member of that name, or the member `b` of the member `a`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Path {
+    written: Box<str>,
+    segments: Box<[Box<str>]>,
+}
+
+/// An object that stands beside `fields`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Beside {
+pub(crate) enum Beside {
     Actor,
     Subject,
     Object,
@@ -52,6 +60,19 @@ enum Part {
     Whole,
     /// The host of a URL.
     UrlHost,
+}
+
+/// Where in an event a field can stand, so that an event without such a member need not be asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing<'f> {
+    /// A name of the event itself.
+    Own,
+    /// The member of the payload of that name.
+    Member(&'f str),
+    /// In the member of the payload of either name.
+    Inside(&'f str, &'f str),
+    /// In that object, or in the member of the payload of either name.
+    Beside(Beside, &'f str, &'f str),
 }
 
 /// One value of a field, as comparisons see it.
@@ -138,9 +159,11 @@ impl Field {
             "source_event_id" => Place::SourceEventId,
             "*" => Place::Anywhere,
             _ => match (beside(&segments[0]), &segments[1..]) {
-                (Some(beside), inner) if !inner.is_empty() => Place::Beside(beside, inner.into()),
-                _ if &*segments[0] == "fields" && segments.len() > 1 => Place::Fields(segments[1..].into()),
-                _ => Place::Fields(segments),
+                (Some(beside), inner) if !inner.is_empty() => Place::Beside(beside, Path::of(&segments)),
+                _ if &*segments[0] == "fields" && segments.len() > 1 => {
+                    Place::Fields(Path::of(&segments[1..]))
+                }
+                _ => Place::Fields(Path::of(&segments)),
             },
         };
         Ok(Field { name: text.into(), place, part })
@@ -179,18 +202,29 @@ impl Field {
             Place::Beside(object, path) => {
                 let object = beside_of(event, *object);
                 object
-                    .and_then(|object| walk(object, path))
-                    .or_else(|| inside(&event.fields, &self.whole_path()))
+                    .and_then(|object| walk(object, &path.segments[1..]))
+                    .or_else(|| path.inside(&event.fields))
             }
-            Place::Fields(path) => inside(&event.fields, path),
+            Place::Fields(path) => path.inside(&event.fields),
             // A name of the event itself that the source put into its payload.
             _ => event.fields.get(&self.name),
         };
-        found.is_some_and(|value| each(value, self.part, &mut take))
+        found.is_some_and(|value| self.each(value, take))
     }
 
-    fn whole_path(&self) -> Box<[Box<str>]> {
-        self.name.split('|').next().unwrap_or_default().split('.').map(Box::from).collect()
+    /// Gives each scalar of a value that the field was found to have to `take`, until it answers `true`.
+    pub(crate) fn each<'e>(&self, value: &'e Value<'_>, mut take: impl FnMut(Scalar<'e>) -> bool) -> bool {
+        each(value, self.part, &mut take)
+    }
+
+    /// Where in an event the field can stand.
+    pub(crate) fn standing(&self) -> Standing<'_> {
+        match &self.place {
+            Place::Fields(path) if path.segments.len() == 1 => Standing::Member(&path.written),
+            Place::Fields(path) => Standing::Inside(&path.written, &path.segments[0]),
+            Place::Beside(beside, path) => Standing::Beside(*beside, &path.written, &path.segments[0]),
+            _ => Standing::Own,
+        }
     }
 
     /// The first value as text, for showing.
@@ -220,7 +254,7 @@ fn anywhere<'e>(event: &'e Event<'_>, part: Part, take: &mut impl FnMut(Scalar<'
     let objects = [&event.actor, &event.subject, &event.object, &event.network, &event.device];
     texts.any(|text| text.is_some_and(|text| take(Scalar::Text(text))))
         || objects.into_iter().flatten().any(|object| deep(object, part, take))
-        || deep(&event.fields, part, take)
+        || event.fields.members().iter().any(|member| deep(member.value(), part, take))
 }
 
 fn deep<'e>(value: &'e Value<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) -> bool) -> bool {
@@ -245,7 +279,7 @@ fn beside(name: &str) -> Option<Beside> {
     })
 }
 
-fn beside_of<'e, 'a>(event: &'e Event<'a>, beside: Beside) -> Option<&'e Value<'a>> {
+pub(crate) fn beside_of<'e, 'a>(event: &'e Event<'a>, beside: Beside) -> Option<&'e Value<'a>> {
     match beside {
         Beside::Actor => event.actor.as_ref(),
         Beside::Subject => event.subject.as_ref(),
@@ -258,11 +292,16 @@ fn beside_of<'e, 'a>(event: &'e Event<'a>, beside: Beside) -> Option<&'e Value<'
     }
 }
 
-/// The member that a path names: its dots may be part of one name, or lead inwards.
-fn inside<'e, 'a>(fields: &'e Value<'a>, path: &[Box<str>]) -> Option<&'e Value<'a>> {
-    match path {
-        [name] => fields.get(name),
-        _ => fields.get(&path.join(".")).or_else(|| walk(fields, path)),
+impl Path {
+    fn of(segments: &[Box<str>]) -> Self {
+        Path { written: segments.join(".").into(), segments: segments.into() }
+    }
+
+    /// The member that the path names: its dots may be part of one name, or lead inwards.
+    fn inside<'e, 'a>(&self, fields: &'e Fields<'a>) -> Option<&'e Value<'a>> {
+        let named = fields.get(&self.written);
+        let [first, inner @ ..] = &self.segments[..] else { return named };
+        named.or_else(|| (!inner.is_empty()).then(|| walk(fields.get(first)?, inner)).flatten())
     }
 }
 

@@ -38,6 +38,9 @@ pub const SHOWN_FIELDS_MAX: usize = 16;
 pub const INCIDENTS_PER_KEY_MAX: usize = 64;
 /// Former ids that an incident still answers to.
 pub const FORMER_IDS_MAX: usize = 64;
+/// Comparisons that a step may make for every event, whatever the event is, before people are warned; a regular expression
+/// counts ten. So many take about as long as reading the event does.
+pub const UNINDEXED_WORK_MAX: usize = 8;
 /// Compiled size of one regular expression, in bytes: bounds the time to load a rule and the memory to hold it. `\w{1,64}`,
 /// which SigmaHQ has, takes more than 1 MiB.
 pub const REGEX_BYTES_MAX: usize = 4 << 20;

@@ -10,7 +10,7 @@ use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
 use sightline_core::detect::{Memo, completion_hits, event_hits};
 use sightline_core::hit::Hit;
 use sightline_core::rule::RuleSet;
-use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
+use sightline_schemas::{Event, EventId, EventTime, IncidentMessage, Position};
 
 use crate::state::table::{StateKey, StateTable};
 use crate::state::{Census, Sweep};
@@ -129,12 +129,21 @@ impl Correlator {
         });
     }
 
-    /// The hits of an event under the rules in force.
-    pub fn detect(&mut self, event: &Event<'_>, tenant: &Arc<str>, position: Position, hits: &mut Vec<Hit>) {
+    /// The hits of an event under the rules in force. `raw` is the event as it came: it is named only if it has any, or
+    /// if somebody looks.
+    pub fn detect(
+        &mut self,
+        event: &mut Event<'_>,
+        raw: &[u8],
+        tenant: &Arc<str>,
+        position: Position,
+        hits: &mut Vec<Hit>,
+    ) {
         if let Some(observer) = &mut self.observer {
+            event.id = EventId::of(event, raw);
             observer.event(event, position);
         }
-        event_hits(&self.rules, event, tenant, position, &mut self.memo, hits);
+        event_hits(&self.rules, event, raw, tenant, position, &mut self.memo, hits);
         self.excepted.extend(self.memo.take_excepted());
     }
 

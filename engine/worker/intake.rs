@@ -4,22 +4,27 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use sightline_schemas::cloudevents;
 use sightline_schemas::control::{IncidentCommand, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
-use sightline_schemas::edge::{Reason, Reject, to_event};
+use sightline_schemas::edge::{Draft, Reason, Reject};
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, EventSubject, tenant_of_command};
 use sightline_schemas::wire::{self, Form};
-use sightline_schemas::{Event, EventTime, Position, TimeSource, Value};
+use sightline_schemas::{Event, EventTime, Position, TimeSource};
 
 use crate::bus::LogMessage;
 use crate::worker::correlator::{Correlator, Facts};
 use crate::worker::partition::CommandAt;
+use crate::worker::unpack::unpack;
 
 /// Most bytes that a compressed rules message may grow to: more than any rule collection has.
 const RULES_BYTES_MAX: u64 = 64 << 20;
 
 /// Where events of a file belong that name no tenant.
 const DEFAULT_TENANT: &str = "default";
+
+/// Room for unpacked messages that is kept from one to the next.
+const UNPACKED_KEPT_BYTES: usize = 4 << 20;
 
 /// What a message turned out to be, beside facts.
 #[derive(Debug)]
@@ -78,6 +83,9 @@ impl Report {
 pub struct Intake {
     log_time: EventTime,
     subjects: HashMap<String, Known>,
+    /// The subject of the message before: most messages come on few subjects.
+    latest: Option<(String, Known)>,
+    unpacked: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +108,7 @@ const SUBJECTS_KEPT_MAX: usize = 4_096;
 impl Intake {
     /// With log time as it was at the last message before.
     pub fn new(log_time: EventTime) -> Self {
-        Intake { log_time, subjects: HashMap::new() }
+        Intake { log_time, subjects: HashMap::new(), latest: None, unpacked: Vec::new() }
     }
 
     /// Log time at the last message.
@@ -175,33 +183,46 @@ impl Intake {
             },
         };
         let source = known.as_ref().map(|known| Arc::clone(&known.source));
-        if let Some(encoding) = &message.content_encoding {
-            let detail = format!("Content-Encoding {encoding:?}: events are taken uncompressed");
-            let reject = Reject::new(Reason::Undecodable, detail);
-            return self.bury(message, whole, &reject, &message.body, source.as_ref(), report);
-        }
-        let split = Form::of(message.content_type.as_deref())
-            .and_then(|form| wire::split(&message.body, form).map(|events| (form, events)));
-        let (form, events) = match split {
-            Ok(split) => split,
-            Err(reject) => return self.bury(message, whole, &reject, &message.body, source.as_ref(), report),
+        let mut room = std::mem::take(&mut self.unpacked);
+        let body = match &message.content_encoding {
+            None => Ok(&message.body[..]),
+            Some(encoding) => unpack(&message.body, encoding, &mut room).map(|()| &room[..]),
         };
-        for (index, raw) in events.into_iter().enumerate() {
-            let position = Position::new(message.seq, index as u32);
-            let taken = wire::decode(raw, form).and_then(|tree| {
-                self.take_event(tree, raw, known.as_ref(), message, position, correlator, facts, report)
-            });
-            if let Err(reject) = taken {
-                self.bury(message, position, &reject, raw, source.as_ref(), report);
+        let split = body.and_then(|body| {
+            let written = Written::of(message.content_type.as_deref())?;
+            Ok((written, wire::split(body, written.form())?))
+        });
+        match split {
+            Ok((written, events)) => {
+                for (index, raw) in events.into_iter().enumerate() {
+                    let position = Position::new(message.seq, index as u32);
+                    let taken = self.take_event(
+                        raw,
+                        written,
+                        known.as_ref(),
+                        message,
+                        position,
+                        correlator,
+                        facts,
+                        report,
+                    );
+                    if let Err(reject) = taken {
+                        self.bury(message, position, &reject, raw, source.as_ref(), report);
+                    }
+                }
             }
+            Err(reject) => self.bury(message, whole, &reject, &message.body, source.as_ref(), report),
         }
+        room.truncate(0);
+        room.shrink_to(UNPACKED_KEPT_BYTES);
+        self.unpacked = room;
     }
 
     #[expect(clippy::too_many_arguments, reason = "one event, its place, and where its facts go")]
     fn take_event(
         &mut self,
-        tree: Value<'_>,
         raw: &[u8],
+        written: Written,
         known: Option<&Known>,
         message: &LogMessage,
         position: Position,
@@ -210,15 +231,16 @@ impl Intake {
         report: &mut Report,
     ) -> Result<(), Reject> {
         let own;
+        let draft = written.read(raw)?;
         let known = match known {
             Some(known) => known,
             None => {
-                own = Known::new(subject_of(&tree)?);
+                own = Known::new(subject_of(&draft)?);
                 &own
             }
         };
         let rules = Arc::clone(correlator.rules());
-        let mut event = to_event(tree, raw, &known.subject, self.log_time, &rules.settings.sources)?;
+        let mut event = draft.into_event(&known.subject, self.log_time, &rules.settings.sources)?;
         if message.received_at.is_none() {
             self.follow_event_time(&mut event)?;
         }
@@ -226,7 +248,7 @@ impl Intake {
         tally.events += 1;
         tally.suspect += u64::from(event.time_source == TimeSource::Suspect);
         let before = facts.hits.len();
-        correlator.detect(&event, &known.tenant, position, &mut facts.hits);
+        correlator.detect(&mut event, raw, &known.tenant, position, &mut facts.hits);
         if facts.hits.len() > before {
             report.origins.push((position, Arc::clone(&known.source)));
         }
@@ -251,13 +273,22 @@ impl Intake {
     }
 
     fn known(&mut self, subject: &str) -> Result<Known, Reject> {
-        if let Some(known) = self.subjects.get(subject) {
+        if let Some((latest, known)) = &self.latest
+            && latest == subject
+        {
             return Ok(known.clone());
         }
-        let known = Known::new(EventSubject::parse(subject)?);
-        if self.subjects.len() < SUBJECTS_KEPT_MAX {
-            self.subjects.insert(subject.to_owned(), known.clone());
-        }
+        let known = match self.subjects.get(subject) {
+            Some(known) => known.clone(),
+            None => {
+                let known = Known::new(EventSubject::parse(subject)?);
+                if self.subjects.len() < SUBJECTS_KEPT_MAX {
+                    self.subjects.insert(subject.to_owned(), known.clone());
+                }
+                known
+            }
+        };
+        self.latest = Some((subject.to_owned(), known.clone()));
         Ok(known)
     }
 
@@ -276,17 +307,49 @@ impl Intake {
     }
 }
 
+/// How the events of a message are written.
+#[derive(Clone, Copy)]
+enum Written {
+    Plain(Form),
+    /// As JSON, in the envelope of a CloudEvent.
+    Enveloped,
+}
+
+impl Written {
+    fn of(content_type: Option<&str>) -> Result<Self, Reject> {
+        match cloudevents::is_enveloped(content_type) {
+            true => Ok(Written::Enveloped),
+            false => Form::of(content_type).map(Written::Plain),
+        }
+    }
+
+    const fn form(self) -> Form {
+        match self {
+            Written::Plain(form) => form,
+            Written::Enveloped => Form::Json,
+        }
+    }
+
+    fn read(self, raw: &[u8]) -> Result<Draft<'_>, Reject> {
+        match self {
+            Written::Plain(form) => Draft::read(raw, form),
+            Written::Enveloped => {
+                wire::decode(raw, Form::Json).and_then(cloudevents::open).map(Draft::from_tree)
+            }
+        }
+    }
+}
+
 /// An event of a file says itself whose it is and who reports it.
-fn subject_of(tree: &Value<'_>) -> Result<EventSubject, Reject> {
-    let text = |name| tree.get(name).and_then(Value::as_str).map(str::to_owned);
-    let source = text("source").filter(|source| !source.is_empty());
+fn subject_of(draft: &Draft<'_>) -> Result<EventSubject, Reject> {
+    let source = draft.source().filter(|source| !source.is_empty()).map(str::to_owned);
     let source = source.ok_or_else(|| {
         Reject::new(
             Reason::MissingField,
             "`source` is missing: in a file every event must say who reports it",
         )
     })?;
-    Ok(EventSubject { tenant: text("tenant").unwrap_or_else(|| DEFAULT_TENANT.to_owned()), source })
+    Ok(EventSubject { tenant: draft.tenant().unwrap_or(DEFAULT_TENANT).to_owned(), source })
 }
 
 /// Reads the rules that a message puts in force.

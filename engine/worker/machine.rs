@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use sightline_core::correlate::{Completion, Counted, Refusal, Verdict};
+use sightline_core::hit::RuleIndex;
 use sightline_core::rule::{Diagnostic, RuleSet, Source, check};
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
@@ -309,14 +311,12 @@ impl Machine {
         let (mut duplicate, mut late) = (None, None);
         let mut verdicts: Vec<_> = followed.verdicts.iter().collect();
         verdicts.sort_by_key(|(position, _, _)| *position);
+        // By number first: a hit is too cheap for looking its rule up by name.
+        let mut taken: FxHashMap<RuleIndex, RuleTally> = FxHashMap::default();
         for (position, rule, verdict) in verdicts {
-            let id = &rules.rule(*rule).reference.id;
             let odd = match verdict {
                 Verdict::Taken { matches, suppressed } => {
-                    let tally = match applied.rules.get_mut(id) {
-                        Some(tally) => tally,
-                        None => applied.rules.entry(id.clone()).or_default(),
-                    };
+                    let tally = taken.entry(*rule).or_default();
                     tally.hits += 1;
                     tally.matches += u64::from(*matches);
                     tally.suppressed += u64::from(*suppressed);
@@ -339,6 +339,12 @@ impl Machine {
                     report.source(&source).late += 1;
                 }
             }
+        }
+        for (rule, counted) in taken {
+            let tally = applied.rules.entry(rules.rule(rule).reference.id.clone()).or_default();
+            tally.hits += counted.hits;
+            tally.matches += counted.matches;
+            tally.suppressed += counted.suppressed;
         }
     }
 }

@@ -19,4 +19,5 @@ pub mod report;
 pub mod run;
 pub mod start;
 mod threads;
+mod unpack;
 pub mod warm;

@@ -157,6 +157,11 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         Ok(true)
     }
 
+    /// Sequence of the last message worked through.
+    pub fn position(&self) -> u64 {
+        self.machine.position()
+    }
+
     /// Whether something is held back until log time goes on.
     pub fn has_something_to_say(&self) -> bool {
         self.machine.next_due().is_some()

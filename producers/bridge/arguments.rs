@@ -74,7 +74,7 @@ pub struct Common {
     /// How long the server may take nothing before a sender is told to try again.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub patience: Duration,
-    /// A file of at least 32 random bytes: personal identifiers leave hashed with it.
+    /// A file with 64 hexadecimal digits, as `openssl rand -hex 32` writes: social security numbers leave hashed with them.
     #[arg(long, env = "SIGHTLINE_PERSONAL_KEY_FILE", value_name = "FILE")]
     pub personal_key_file: Option<PathBuf>,
     /// What telephone numbers without a country code begin with.

@@ -45,9 +45,7 @@ impl Bridge {
     pub async fn open(common: &Common) -> anyhow::Result<Self> {
         let shelf = Shelf::open(common.mappings.as_deref())?;
         let personal = match &common.personal_key_file {
-            Some(path) => {
-                Some(Arc::new(Personal::open(path, &common.country_code).map_err(anyhow::Error::msg)?))
-            }
+            Some(path) => Some(Arc::new(Personal::open(path, &common.country_code)?)),
             None => None,
         };
         let (stopper, stop) = watch::channel(false);

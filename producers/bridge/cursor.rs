@@ -90,14 +90,6 @@ impl Cursors {
         self.db().get(key).map(|value| value.map(|bytes| bytes.to_vec())).map_err(|source| self.error(source))
     }
 
-    /// Whether a key is there.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn has(&self, key: &str) -> Result<bool, CursorError> {
-        self.db().contains_key(key).map_err(|source| self.error(source))
-    }
-
     /// Writes all of these or none, and comes back when a crash of the process can no longer take them away.
     ///
     /// # Errors
@@ -143,6 +135,6 @@ mod tests {
         drop(cursors);
         let again = Cursors::open(directory.path()).expect("opened");
         assert_eq!(again.get("a").expect("readable"), Some(b"1".to_vec()));
-        assert!(!again.has("b").expect("readable"));
+        assert_eq!(again.get("b").expect("readable"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Personal identifiers: found, taken out of a record before anybody else sees it, and left as entities.
 //!
-//! A social security number leaves as a keyed hash and its last four digits, never in clear: not in an event, not in what is
-//! refused, not in a log line. Addresses of mail are written in lower case, telephone numbers as E.164.
+//! A social security number leaves as its pseudonym, a keyed hash with its last four digits, never in clear: not in an
+//! event, not in what is refused, not in a log line. Addresses of mail are written in lower case, telephone numbers as E.164.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -9,20 +9,19 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use regex::{Captures, Regex};
 use serde_json::{Value, json};
+use sightline_producers::pseudonyms::KeyError;
+use sightline_producers::{Hidden, Pseudonyms};
 
-/// Least bytes of a key.
-const KEY_BYTES_MIN: usize = 32;
-
-/// What a social security number may look like. Groups: area, group, serial.
+/// What a social security number may look like: anything before it, area, group, serial. What stands next to it is looked
+/// at when it is found: `\b` would not see one behind a letter or an underscore.
 static SSN: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\b(\d{3})[- .](\d{2})[- .](\d{4})\b").expect("constant"));
+    LazyLock::new(|| Regex::new(r"()(\d{3})[- .](\d{2})[- .](\d{4})").expect("constant"));
 /// Nine digits where the word before says what they are.
 static NAMED_SSN: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)\b((?:ssn|social security(?: number)?)\W{0,4})(\d{3})(\d{2})(\d{4})\b")
-        .expect("constant")
+    Regex::new(r"(?i)((?:ssn|social security(?: number)?)\W{0,4})(\d{3})(\d{2})(\d{4})").expect("constant")
 });
 static NINE_DIGITS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\b(\d{3})(\d{2})(\d{4})\b").expect("constant"));
+    LazyLock::new(|| Regex::new(r"()(\d{3})(\d{2})(\d{4})").expect("constant"));
 static EMAIL: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)\b[a-z0-9._%+-]+@[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9-]+)+\b").expect("constant")
 });
@@ -34,41 +33,24 @@ static PHONE: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Finds and hides personal identifiers.
 pub struct Personal {
-    key: [u8; 32],
+    pseudonyms: Pseudonyms,
     /// What a telephone number without a country code begins with.
     country_code: String,
 }
 
-impl std::fmt::Debug for Personal {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Personal { key: hidden }")
-    }
-}
-
 impl Personal {
-    /// With the bytes of a key, from which the hash's own is derived.
-    pub fn with_key(key: &[u8], country_code: &str) -> Self {
-        Personal {
-            key: blake3::derive_key("sightline personal identifiers v1", key),
-            country_code: country_code.trim_start_matches('+').to_owned(),
-        }
+    /// With what makes pseudonyms of numbers.
+    pub fn new(pseudonyms: Pseudonyms, country_code: &str) -> Self {
+        Personal { pseudonyms, country_code: country_code.trim_start_matches('+').to_owned() }
     }
 
-    /// With the key in a file.
+    /// With the key in a file: 64 hexadecimal digits, the same on every producer whose events are to be joined.
     ///
     /// # Errors
-    /// When it cannot be read or is too short to be secret.
-    pub fn open(path: &Path, country_code: &str) -> Result<Self, String> {
-        let key = std::fs::read(path)
-            .map_err(|error| format!("cannot read the key in {}: {error}", path.display()))?;
-        if key.len() < KEY_BYTES_MIN {
-            return Err(format!(
-                "the key in {} has {} bytes, and needs at least {KEY_BYTES_MIN}: `openssl rand -out FILE 32` makes one",
-                path.display(),
-                key.len()
-            ));
-        }
-        Ok(Self::with_key(&key, country_code))
+    /// When it cannot be read or holds no key.
+    pub fn open(path: &Path, country_code: &str) -> Result<Self, KeyError> {
+        Pseudonyms::with_key_file(path, Hidden::default())
+            .map(|pseudonyms| Self::new(pseudonyms, country_code))
     }
 
     /// Takes social security numbers out of a record and gives all identifiers in it as entities, each once.
@@ -85,34 +67,37 @@ impl Personal {
     /// Text that nobody could read as a record, without anything that could be a social security number.
     pub fn blacken(&self, bytes: &[u8]) -> Bytes {
         let text = String::from_utf8_lossy(bytes);
-        let text = self.replace(&SSN, &text, 1, &mut Vec::new());
-        let text = self.replace(&NINE_DIGITS, &text, 1, &mut Vec::new());
+        let text = self.replace(&SSN, any, &text, &mut Vec::new());
+        let text = self.replace(&NINE_DIGITS, any, &text, &mut Vec::new());
         Bytes::from(text)
     }
 
-    /// What stands in the place of a number.
+    /// The name of something whose plain hash would give it away.
+    pub fn name_of(&self, plain: &str) -> String {
+        self.pseudonyms.of(plain)
+    }
+
+    /// What stands in the place of a number: `kh1:HASH:LAST4`.
     fn mark(&self, digits: &str) -> String {
-        format!("ssn#{}", self.hash(digits))
+        self.pseudonyms.of(digits)
     }
 
-    fn hash(&self, digits: &str) -> String {
-        blake3::keyed_hash(&self.key, digits.as_bytes()).to_hex()[..32].to_owned()
-    }
-
-    /// Replaces what is a valid number; `first` is the group of its area.
-    fn replace(&self, pattern: &Regex, text: &str, first: usize, digits: &mut Vec<String>) -> String {
+    /// Replaces what looks like a number, stands alone among digits, and is accepted for one.
+    fn replace(&self, pattern: &Regex, accepts: Accepts, text: &str, digits: &mut Vec<String>) -> String {
+        let is_digit =
+            |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_digit);
         let replaced = pattern.replace_all(text, |found: &Captures<'_>| {
-            let all = [&found[first], &found[first + 1], &found[first + 2]];
-            if !valid(all) {
+            let (Some(first), Some(last)) = (found.get(2), found.get(4)) else { return found[0].to_owned() };
+            let inside = is_digit(first.start().checked_sub(1)) || is_digit(Some(last.end()));
+            if inside || !accepts([&found[2], &found[3], &found[4]]) {
                 return found[0].to_owned();
             }
-            let number = all.concat();
-            let before = if first > 1 { found[1].to_owned() } else { String::new() };
-            let mark = self.mark(&number);
+            let number = [&found[2], &found[3], &found[4]].concat();
+            let replaced = format!("{}{}", &found[1], self.mark(&number));
             if !digits.contains(&number) {
                 digits.push(number);
             }
-            before + &mark
+            replaced
         });
         replaced.into_owned()
     }
@@ -131,6 +116,14 @@ impl Personal {
     }
 }
 
+/// Whether area, group and serial are taken for a number.
+type Accepts = fn([&str; 3]) -> bool;
+
+/// Where the place says what it is, or nobody can tell: taxpayers' numbers begin with 9 and are as personal.
+fn any(_: [&str; 3]) -> bool {
+    true
+}
+
 /// The rules of the Social Security Administration: no area 000, 666 or 9xx, no group 00, no serial 0000.
 fn valid([area, group, serial]: [&str; 3]) -> bool {
     area != "000" && area != "666" && !area.starts_with('9') && group != "00" && serial != "0000"
@@ -147,6 +140,13 @@ impl Found<'_> {
     fn walk(&mut self, value: &mut Value, path: &str) {
         match value {
             Value::Object(members) => {
+                let numbers: Vec<String> =
+                    members.keys().filter(|name| SSN.is_match(name)).cloned().collect();
+                for name in numbers {
+                    if let Some(inner) = members.remove(&name) {
+                        members.insert(self.text(&name, path), inner);
+                    }
+                }
                 for (name, inner) in members {
                     let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                     self.walk(inner, &path);
@@ -168,16 +168,14 @@ impl Found<'_> {
     /// The text without social security numbers; all identifiers in it become entities.
     fn text(&mut self, text: &str, path: &str) -> String {
         let mut digits = Vec::new();
-        let mut clean = self.personal.replace(&SSN, text, 1, &mut digits);
-        clean = self.personal.replace(&NAMED_SSN, &clean, 2, &mut digits);
+        let accepts: Accepts = if names_ssn(path) { any } else { valid };
+        let mut clean = self.personal.replace(&SSN, accepts, text, &mut digits);
+        clean = self.personal.replace(&NAMED_SSN, any, &clean, &mut digits);
         if names_ssn(path) {
-            clean = self.personal.replace(&NINE_DIGITS, &clean, 1, &mut digits);
+            clean = self.personal.replace(&NINE_DIGITS, any, &clean, &mut digits);
         }
         for number in digits {
-            self.entity(json!({
-                "type": "ssn#", "value": self.personal.hash(&number), "role": format!("last4:{}", &number[5..]),
-                "origin": path,
-            }));
+            self.entity(json!({ "type": "ssn#", "value": self.personal.mark(&number), "origin": path }));
             if !self.digits.contains(&number) {
                 self.digits.push(number);
             }
@@ -227,17 +225,18 @@ fn erase(value: &mut Value, digits: &str, mark: &str) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn personal() -> Personal {
-        Personal::with_key(b"a key of a test, and of nothing else", "+1")
+    pub(crate) fn personal() -> Personal {
+        Personal::new(Pseudonyms::new([7; 32], Hidden::default()), "+1")
     }
 
     #[test]
     fn identifiers_become_entities_and_the_number_is_gone() {
         let mut record = json!({"text": "SSN 219-09-9999 of Bob@Example.com", "phone": "555-201-7788",
-            "from": "+1 (555) 201-7788", "copy": "x219099999y", "n": {"ssn": 219099999}});
+            "from": "+1 (555) 201-7788", "copy": "x219099999y", "n": {"ssn": 219099999}, "file": "ssn_219-09-9999.pdf",
+            "219-09-9999": true});
         let found = personal().take_out(&mut record);
         assert!(
             !record.to_string().contains("219099999") && !record.to_string().contains("219-09-9999"),
@@ -246,7 +245,8 @@ mod tests {
         let of = |kind: &str| found.iter().filter(|entity| entity["type"] == kind).collect::<Vec<_>>();
         assert_eq!(of("email")[0]["value"], "bob@example.com");
         assert_eq!((of("phone").len(), &of("phone")[0]["value"]), (1, &json!("+15552017788")));
-        assert_eq!((of("ssn#").len(), &of("ssn#")[0]["role"]), (1, &json!("last4:9999")));
+        let number = of("ssn#")[0]["value"].as_str().expect("text");
+        assert!(of("ssn#").len() == 1 && number.starts_with("kh1:") && number.ends_with(":9999"), "{number}");
         assert!(!format!("{found:?}").contains("219"), "{found:?}");
     }
 
@@ -262,15 +262,23 @@ mod tests {
     }
 
     #[test]
+    fn where_the_name_says_what_it_is_any_nine_digits_are_hidden() {
+        let mut record = json!({"ssn": "912-12-3456", "note": "ssn: 912123456"});
+        personal().take_out(&mut record);
+        let text = record.to_string();
+        assert!(!text.contains("912-12-3456") && !text.contains("912123456"), "{text}");
+    }
+
+    #[test]
     fn what_cannot_be_read_is_blackened() {
         let black = personal().blacken(b"{broken 219-09-9999 and 219099999");
         let text = String::from_utf8_lossy(&black);
-        assert!(!text.contains("219") && text.contains("ssn#"), "{text}");
+        assert!(!text.contains("219") && text.contains("kh1:"), "{text}");
     }
 
     #[test]
     fn another_key_gives_another_hash() {
-        let other = Personal::with_key(b"another key of a test, as long as it", "+1");
-        assert_ne!(personal().hash("219099999"), other.hash("219099999"));
+        let other = Personal::new(Pseudonyms::new([8; 32], Hidden::default()), "+1");
+        assert_ne!(personal().mark("219099999"), other.mark("219099999"));
     }
 }

@@ -81,8 +81,8 @@ impl Press {
     pub fn new(tenant: &str, mapping: Mapping, personal: Option<Arc<Personal>>) -> Result<Self, String> {
         if mapping.personal && personal.is_none() {
             return Err(format!(
-                "mapping `{}` concerns personal identifiers, which leave hashed with a key: name a file of at least 32 \
-                 random bytes with --personal-key-file, such as `openssl rand -out FILE 32` makes",
+                "mapping `{}` concerns personal identifiers, which leave hashed with a key: name its file with \
+                 --personal-key-file; `openssl rand -hex 32` writes one",
                 mapping.name
             ));
         }
@@ -137,7 +137,9 @@ impl Press {
                         Some(place) if many => Some(format!("{place}#{at}")),
                         other => other.clone(),
                     };
-                    self.item(input, record, place, now)
+                    // A record of many is named by what it says, not by all of them.
+                    let came = if many { Bytes::from(record.to_string()) } else { input.bytes.clone() };
+                    self.item(input, came, record, place, now)
                 }
                 Err((bytes, reject)) => self.reject(input, Some(bytes), reject),
             });
@@ -145,19 +147,26 @@ impl Press {
         items
     }
 
-    /// Makes the item of a record that was taken out of its bytes already.
-    pub fn item(&self, input: &Input, mut record: Value, place: Option<String>, now: EventTime) -> Item {
-        let as_came = || Bytes::from(record.to_string());
-        let came = if place == input.place { input.bytes.clone() } else { as_came() };
-        let content = content_key(&came);
+    /// Makes the item of a record that was taken out of its bytes already; `came` are the record's own.
+    pub fn item(
+        &self,
+        input: &Input,
+        came: Bytes,
+        mut record: Value,
+        place: Option<String>,
+        now: EventTime,
+    ) -> Item {
+        let mut key = place.unwrap_or_else(|| content_key(&came));
         let mut found = Vec::new();
         let mut shown = came;
         if let Some(personal) = self.personal.as_ref().filter(|_| self.mapping.personal) {
             found = personal.take_out(&mut record);
             // From here on, nothing holds what was taken out: not even what is refused.
             shown = Bytes::from(record.to_string());
+            // A plain hash of few unknown digits can be tried out; one with a key cannot.
+            key = personal.name_of(&key);
         }
-        match self.event(&record, found, &input.origin, place.unwrap_or(content), now) {
+        match self.event(&record, found, &input.origin, key, now) {
             Ok(Some(draft)) => Item::Event(draft),
             Ok(None) => Item::Skip,
             Err((source, reject)) => Item::Reject(Rejected {

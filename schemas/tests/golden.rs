@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use sightline_schemas::cloudevents;
 use sightline_schemas::control::{EngineSettings, IncidentCommand, RuleFile, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{self, Reason, Reject};
 use sightline_schemas::event::Entity;
+use sightline_schemas::fields::Fields;
 use sightline_schemas::incident::{
     CoverageGap, Evidence, Named, RuleRef, Scope, ScopeType, SeverityBasis, StatusChange, StepExplain,
 };
@@ -57,6 +59,10 @@ fn map<const N: usize>(members: [(&'static str, Value<'static>); N]) -> Value<'s
     Value::Map(members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect())
 }
 
+fn payload<'a, const N: usize>(members: [(&'static str, Value<'static>); N]) -> Fields<'a> {
+    members.into_iter().map(|(name, value)| (Cow::Borrowed(name), value as Value<'a>)).collect()
+}
+
 fn str(text: &'static str) -> Value<'static> {
     Value::Str(Cow::Borrowed(text))
 }
@@ -64,7 +70,7 @@ fn str(text: &'static str) -> Value<'static> {
 const RECEIVED: &str = "2026-05-08T12:30:02Z";
 
 /// An event that has everything.
-fn event() -> Event<'static> {
+fn event<'a>() -> Event<'a> {
     Event {
         v: 1,
         id: EventId::from_source_key("acme", "edr", "7f3a/12"),
@@ -95,7 +101,7 @@ fn event() -> Event<'static> {
         title: text("A program from the internet was started"),
         description: text("In two lines:\nthis is the second \"one\"."),
         tags: vec![Cow::Borrowed("execution"), Cow::Borrowed("t1204")],
-        fields: map([
+        fields: payload([
             ("pid", Value::Int(4_711)),
             ("score", Value::Float(0.5)),
             ("signed", Value::Bool(false)),
@@ -109,7 +115,7 @@ fn event() -> Event<'static> {
     }
 }
 
-fn second() -> Event<'static> {
+fn second<'a>() -> Event<'a> {
     Event {
         v: 1,
         id: EventId::from_source_key("acme", "edr", "7f3a/13"),
@@ -119,7 +125,7 @@ fn second() -> Event<'static> {
         kind: Cow::Borrowed("process_end"),
         occurred_at: at("2026-05-08T12:30:01Z"),
         received_at: at(RECEIVED),
-        fields: map([]),
+        fields: Fields::default(),
         class: Class::Event,
         severity: Severity::Info,
         severity_raw: None,
@@ -207,6 +213,38 @@ fn other_names_come_to_the_same_shape() {
         let event = read(&sent, Form::Json, &subject);
         golden(&format!("{name}.event.json"), &wire::encode(&event, Form::Json).expect("it can be written"));
         assert_eq!(event.id.to_string(), id, "{name}");
+    }
+}
+
+#[test]
+fn a_cloud_event_comes_to_the_same_shape_in_each_of_its_modes() {
+    let data = r#"{"hostname":"ws-07","userId":"jdoe","severity":"high","fields":{"till":3}}"#;
+    let attributes = [
+        ("specversion", "1.0"),
+        ("id", "7"),
+        ("source", "/shop/eu"),
+        ("type", "auth.login_failed"),
+        ("time", "2026-05-08T12:30:00Z"),
+    ];
+    let named: String = attributes.iter().map(|(name, value)| format!(r#""{name}":"{value}","#)).collect();
+    let structured = golden("cloudevent.json", format!(r#"{{{named}"data":{data}}}"#).as_bytes());
+    let batch = golden("cloudevents.json", &[b"[", &structured[..], b"]"].concat());
+    let headers = golden(
+        "cloudevent.headers",
+        attributes.iter().map(|(name, value)| format!("ce-{name}: {value}\n")).collect::<String>().as_bytes(),
+    );
+    let headers = String::from_utf8(headers).expect("headers are text");
+    let headers = headers.lines().map(|line| line.split_once(": ").expect("a header"));
+    let body = golden("cloudevent.body", data.as_bytes());
+    let binary = cloudevents::enveloped(headers, None, &body).expect("a CloudEvent");
+    let subject = from("shop");
+    let in_batch = wire::split(&batch, Form::Json).expect("a frame");
+    for raw in [&structured[..], in_batch[0], &binary] {
+        let tree = wire::decode(raw, Form::Json).and_then(cloudevents::open).expect("a CloudEvent");
+        let profiles = SourceProfiles::with(BTreeMap::new());
+        let event = edge::to_event(tree, raw, &subject, at(RECEIVED), &profiles).expect("it is an event");
+        assert_eq!(event.id, EventId::from_source_key("acme", "shop", "/shop/eu 7"));
+        golden("cloudevent.event.json", &wire::encode(&event, Form::Json).expect("it can be written"));
     }
 }
 

@@ -52,6 +52,9 @@ fn what_is_on_the_wire_keeps_to_its_schema() {
     for event in golden("frame.json").as_array().expect("a frame is a list") {
         holds("event", event, true);
     }
+    holds("frame", &golden("frame.json"), true);
+    holds("frame", &json!([{ "v": 2 }]), false);
+    holds("replay_end", &json!({ "v": 1, "replay": "x", "total": 2_500, "complete": true }), true);
     for change in incidents {
         holds("incident", &golden(&format!("incident_{change}.json")), true);
     }
@@ -183,6 +186,9 @@ fn keeps(root: &Value, schema: &Value, keyword: &str, argument: &Value, value: &
                 against(root, argument, member).map_err(|why| format!("{name}: {why}"))
             }
         }),
+        "maxItems" => {
+            fails(value.as_array().is_some_and(|items| (items.len() as u64) > argument.as_u64().unwrap_or(0)))
+        }
         "items" => value.as_array().into_iter().flatten().try_for_each(|item| against(root, argument, item)),
         "anyOf" => fails(!list().iter().any(|one| against(root, one, value).is_ok())),
         "oneOf" => fails(list().iter().filter(|one| against(root, one, value).is_ok()).count() != 1),

@@ -113,6 +113,7 @@ fn headers_subjects_and_words_are_named() {
         "Nats-Msg-Id",
         subject::HEADER_POSITION,
         subject::HEADER_REPLAY,
+        subject::HEADER_BLAKE3,
         subject::HEADER_LOG,
         subject::HEADER_REASON,
         subject::HEADER_DETAIL,

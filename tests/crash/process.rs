@@ -134,7 +134,7 @@ impl Process {
 
     /// Where its API listens, once it does.
     pub fn api(&self) -> Option<SocketAddr> {
-        self.lines("health, metrics and inspection").first()?["listen"].as_str()?.parse().ok()
+        self.lines("api listening").first()?["listen"].as_str()?.parse().ok()
     }
 
     /// What its API answers.
@@ -196,7 +196,12 @@ fn rules(config: &Config) -> RulesMessage {
             Ok(entries) => entries.map(|entry| entry.expect("an entry").path()).collect(),
             Err(_) => vec![PathBuf::from(path)],
         };
-        let paths = paths.into_iter().filter(|path| path.extension().is_some_and(|end| end == "yaml"));
+        // Beside the rules lie their tests.
+        let is_rules = |path: &PathBuf| {
+            let name = path.to_string_lossy();
+            name.ends_with(".yaml") && !name.ends_with(".test.yaml")
+        };
+        let paths = paths.into_iter().filter(is_rules);
         files.extend(paths.map(|path| RuleFile {
             name: path.display().to_string(),
             text: std::fs::read_to_string(&path).expect("a rule file"),

@@ -44,7 +44,7 @@ pub enum Sort {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     /// At instants of their own, in order.
-    InOrder,
+    Sorted,
     /// Many at one instant.
     Ties,
     /// At whole milliseconds, often as far apart as the window is long.
@@ -65,7 +65,7 @@ pub const SORTS: [Sort; 10] = [
     Sort::Extended,
     Sort::Chain,
 ];
-pub const ORDERS: [Order; 4] = [Order::InOrder, Order::Ties, Order::Edges, Order::Shuffled];
+pub const ORDERS: [Order; 4] = [Order::Sorted, Order::Ties, Order::Edges, Order::Shuffled];
 
 /// Instant and group of an alert.
 pub type Alert = (i64, Vec<String>);
@@ -99,7 +99,7 @@ impl Case {
         for _ in 0..count {
             at += STEP
                 * match order {
-                    Order::InOrder | Order::Shuffled => random.between(1, 90),
+                    Order::Sorted | Order::Shuffled => random.between(1, 90),
                     Order::Ties if random.percent(60) => 0,
                     Order::Ties => 100 * random.between(1, 2),
                     Order::Edges => *random.pick(&[50, 100, 100 * span, 100 * span + 1]),
@@ -156,7 +156,7 @@ impl Case {
             })
         };
         let own = |way: &&Vec<&str>| way.iter().any(|name| event["ev"] == *name);
-        counts && self.ways.iter().filter(own).any(|way| way.iter().all(|name| there(name)))
+        counts && self.ways.iter().filter(own).any(|way| way.iter().all(&there))
     }
 
     /// The alerts here.

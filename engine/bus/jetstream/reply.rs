@@ -4,6 +4,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde::Deserialize;
 use sightline_schemas::EventTime;
+use sightline_schemas::cloudevents;
 use sightline_schemas::subject::{HEADER_CONTENT_ENCODING, HEADER_CONTENT_TYPE};
 
 use crate::bus::LogMessage;
@@ -27,10 +28,17 @@ impl Delivered {
     /// `<domain>.<account>` before the stream and a random token at the end (ADR-15 of nats-architecture-and-design).
     pub(super) fn parse(reply: &str) -> Option<Self> {
         let rest = reply.strip_prefix(DELIVERY_PREFIX)?;
-        let before_stream = if rest.split('.').count() == 7 { 0 } else { 2 };
-        let mut tokens = rest.split('.').skip(before_stream + 3);
-        let seq = tokens.next()?.parse().ok()?;
-        let nanos: i64 = tokens.nth(1)?.parse().ok()?;
+        // In one pass: every message has one.
+        let (mut tokens, mut count) = ([""; 8], 0);
+        for token in rest.split('.') {
+            if let Some(place) = tokens.get_mut(count) {
+                *place = token;
+            }
+            count += 1;
+        }
+        let before_stream = if count == 7 { 0 } else { 2 };
+        let seq = tokens[before_stream + 3].parse().ok()?;
+        let nanos: i64 = tokens[before_stream + 5].parse().ok()?;
         Some(Delivered { seq, received_at: EventTime::from_micros(nanos / 1_000) })
     }
 
@@ -55,15 +63,23 @@ pub(super) fn log_message(
     payload: &Bytes,
 ) -> LogMessage {
     let header = |name: &'static str| Some(headers?.get(name)?.as_str().to_owned());
-    LogMessage {
-        seq,
-        subject: Some(subject.to_owned()),
-        content_type: header(HEADER_CONTENT_TYPE),
-        content_encoding: header(HEADER_CONTENT_ENCODING),
-        received_at: Some(received_at),
+    let content_type = header(HEADER_CONTENT_TYPE);
+    // Attributes of a CloudEvent may be headers: they go into its envelope, so that nobody behind asks for headers.
+    let content_encoding = header(HEADER_CONTENT_ENCODING);
+    let envelope = headers.filter(|_| content_encoding.is_none()).and_then(|headers| {
+        let named = headers.iter().filter_map(|(name, values)| {
+            let name: &str = name.as_ref();
+            Some((name, values.first()?.as_str()))
+        });
+        cloudevents::enveloped(named, content_type.as_deref(), payload)
+    });
+    let (content_type, body) = match envelope {
+        Some(envelope) => (Some(cloudevents::STRUCTURED.to_owned()), Bytes::from(envelope)),
         // The payload is a slice of the client's 64 KiB read buffer, which it would keep alive.
-        body: Bytes::copy_from_slice(payload),
-    }
+        None => (content_type, Bytes::copy_from_slice(payload)),
+    };
+    let subject = Some(subject.to_owned());
+    LogMessage { seq, subject, content_type, content_encoding, received_at: Some(received_at), body }
 }
 
 /// `text` as a header can hold it: on one line.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use sightline_core::rule::{Diagnostic, Level, RuleSet, Source, case};
 
+use crate::cli::cost;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::input::Input;
 use crate::cli::rules::Judged;
@@ -25,6 +26,9 @@ pub struct Args {
     /// End with 1 where there are warnings
     #[arg(long)]
     strict: bool,
+    /// Also what each rule costs: work for each event, and memory for each key
+    #[arg(long)]
+    cost: bool,
     /// text for people, json for programs
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -83,7 +87,10 @@ pub async fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
     report.problems.sort_by_key(|problem| (problem.file, problem.span.start));
     match args.format {
         Format::Text => text(&report, global)?,
-        Format::Json => json(&report)?,
+        Format::Json => json(&report, args.cost)?,
+    }
+    if let (Format::Text, true, Some(rules)) = (args.format, args.cost, &report.rules) {
+        cost::table(rules, global.colors().stdout)?;
     }
     Ok(match (report.has(Level::Error), report.has(Level::Warning) && args.strict) {
         (true, _) => Exit::WrongRules,
@@ -115,18 +122,21 @@ fn text(report: &Report, global: &Global) -> std::io::Result<()> {
     }
 }
 
-fn json(report: &Report) -> std::io::Result<()> {
+fn json(report: &Report, with_costs: bool) -> std::io::Result<()> {
     let ok = !report.has(Level::Error);
     let rules = report.rules.as_ref().filter(|_| ok);
     let problems: Vec<_> = report.problems.iter().map(|problem| problem.line(&report.files)).collect();
-    let report = serde_json::json!({
+    let mut told = serde_json::json!({
         "ok": ok,
         "files": report.rule_files(),
         "rules": rules.map(|rules| rules.rules.len()),
         "units": rules.map(|rules| rules.units.len()),
         "problems": problems,
     });
-    writeln!(std::io::stdout(), "{report}")
+    if let (true, Some(rules)) = (with_costs, rules) {
+        told["costs"] = cost::json(rules);
+    }
+    writeln!(std::io::stdout(), "{told}")
 }
 
 fn many(count: usize, what: &str) -> String {

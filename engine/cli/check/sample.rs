@@ -9,7 +9,7 @@ use sightline_core::rule::diagnostic::nearest;
 use sightline_core::rule::lint::at_step;
 use sightline_core::rule::{Diagnostic, Input as StepInput, RuleSet, Source};
 use sightline_schemas::control::RulesMessage;
-use sightline_schemas::{Event, EventTime, Position, Value};
+use sightline_schemas::{Event, EventTime, Position};
 
 use crate::bus::LogMessage;
 use crate::cli::exit::CliError;
@@ -51,10 +51,8 @@ impl Observer for Sampling {
             }
             sample.candidates += 1;
             sample.unseen.retain(|(fields, _)| !fields.iter().any(|field| field.exists(event)));
-            if let Value::Map(members) = &event.fields
-                && sample.names.len() < NAMES_MAX
-            {
-                sample.names.extend(members.iter().map(|(name, _)| name.to_string()));
+            if sample.names.len() < NAMES_MAX {
+                sample.names.extend(event.fields.members().iter().map(|member| member.name().to_owned()));
             }
         }
     }

@@ -109,10 +109,11 @@ async fn settled(
         seen.listen(LISTEN).await?;
         stage.all_alive()?;
         let (input_last, output_last) = (input.info().await?.last_seq, output.info().await?.last_seq);
-        if last != input_last {
+        let caught_up = position(api).await? >= input_last && seen.last_seq >= output_last;
+        // What the worker holds back comes with a tick, a while after the last message that it worked through.
+        if last != input_last || !caught_up {
             (last, still_since) = (input_last, Instant::now());
         }
-        let caught_up = position(api).await? >= input_last && seen.last_seq >= output_last;
         if caught_up && still_since.elapsed() >= STILL {
             return Ok(replayed);
         }

@@ -97,13 +97,13 @@ impl Running<'_> {
     fn note(&mut self, name: &str, subject: &EventSubject, body: &[u8]) {
         let event = wire::decode(body, Form::Json)
             .and_then(|tree| to_event(tree, body, subject, self.clock, &self.rules.settings.sources));
-        let event = match event {
+        let mut event = match event {
             Ok(event) => event,
             Err(reject) => return self.ran.refused.push(format!("`{name}` is no event: {}", reject.detail)),
         };
         self.ran.names.insert(event.id, name.to_owned());
         let (tenant, mut hits) = (Arc::from(subject.tenant.as_str()), Vec::new());
-        event_hits(self.rules, &event, &tenant, Position::default(), &mut self.memo, &mut hits);
+        event_hits(self.rules, &mut event, body, &tenant, Position::default(), &mut self.memo, &mut hits);
         for hit in hits {
             *self.ran.hits.entry((hit.rule.get(), usize::from(hit.step))).or_default() += 1;
         }

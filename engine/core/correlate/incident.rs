@@ -276,6 +276,13 @@ impl IncidentState {
         Some(self.message(change, cause, log_time, Some(said)))
     }
 
+    /// Nothing was said of it: whoever made it, made it silently.
+    pub fn unsay(&mut self) {
+        self.version = 0;
+        self.published_at = EventTime::MIN;
+        self.due = None;
+    }
+
     /// A match that leaves the incident closed is told all the same.
     pub(super) fn stay_closed(
         &mut self,
@@ -292,13 +299,6 @@ impl IncidentState {
     /// How it ended, if it did.
     pub fn resolution(&self) -> Option<Resolution> {
         self.resolution
-    }
-
-    /// Nothing was said of it: whoever made it, made it silently.
-    pub fn unsay(&mut self) {
-        self.version = 0;
-        self.published_at = EventTime::MIN;
-        self.due = None;
     }
 
     /// Whether nothing was said of it under this id yet.
@@ -328,6 +328,11 @@ impl IncidentState {
         self.published_at = log_time;
         self.due = None;
         IncidentMessage { v: 1, change, cause, status_change, incident: self.snapshot(log_time) }
+    }
+
+    /// The incident as it stands, for whoever asks: nothing is said by it.
+    pub fn stated(&self) -> Incident {
+        self.snapshot(self.published_at)
     }
 
     /// How bad it is, and why.
@@ -385,11 +390,6 @@ impl IncidentState {
                 }
             })
         })
-    }
-
-    /// The incident as it stands, for whoever asks: nothing is said by it.
-    pub fn stated(&self) -> Incident {
-        self.snapshot(self.published_at)
     }
 
     fn snapshot(&self, log_time: EventTime) -> Incident {

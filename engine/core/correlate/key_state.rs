@@ -17,6 +17,7 @@ use crate::hit::Hit;
 use crate::key::Key;
 use crate::pattern::track::IdHasher;
 use crate::pattern::{Stamp, TrackHit};
+use crate::rule::policy::Rematch;
 use crate::rule::{Rule, RuleSet, Timing, Unit};
 
 /// The log's own time and place: the only clock there is.
@@ -126,11 +127,17 @@ impl KeyState {
 
     /// Whether the key has been still for so long, in log time, that it counts as forgotten.
     pub fn is_forgotten(&self, rules: &RuleSet, log_time: EventTime) -> bool {
-        // What is held back is said first: it comes due by the same time that makes forget.
-        if self.due().is_some() || self.touched == EventTime::MIN {
+        let still = log_time.since(self.touched);
+        // Nothing is forgotten sooner, and nearly every hit comes sooner.
+        let soonest = rules.settings.idle_micros.min(rules.settings.incident_idle_micros);
+        if self.touched == EventTime::MIN || still <= soonest {
             return false;
         }
-        log_time.since(self.touched) > Self::kept_micros(rules, &self.unit, self.has_active())
+        // What is held back is said first: it comes due by the same time that makes forget.
+        if self.due().is_some() {
+            return false;
+        }
+        still > Self::kept_micros(rules, &self.unit, self.has_active())
     }
 
     /// The last log time at which the key is remembered, if nothing touches it again.
@@ -150,6 +157,8 @@ impl KeyState {
         let settings = &rules.settings;
         match (has_active_incident, rules.unit_by_id(unit)) {
             (true, _) => settings.incident_idle_micros,
+            // An incident that a match reopens must still be known.
+            (false, Some(Unit { rematch: Rematch::Reopen { .. }, .. })) => settings.incident_idle_micros,
             (false, Some(unit)) => settings.idle_micros.saturating_add(unit.memory),
             (false, None) => settings.idle_micros,
         }

@@ -39,7 +39,7 @@ pub(super) fn as_event<'c>(completion: &'c Completion, brief: &'c Brief, severit
         title: brief.title.as_deref().map(Cow::Borrowed),
         description: None,
         tags: Vec::new(),
-        fields: Value::Map(fields.collect()),
+        fields: fields.collect(),
         attack: None,
         refs: None,
         producer: None,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sightline_schemas::incident::Named;
 use sightline_schemas::{Event, EventId, Position, TimeSource};
+use smallvec::{SmallVec, smallvec};
 
 use crate::attack::Attack;
 use crate::correlate::Completion;
@@ -18,62 +19,82 @@ use crate::predicate::Condition;
 use crate::rule::policy::Exception;
 use crate::rule::{KeyPart, Need, RuleSet, Step};
 
-/// The hits of an event, in the order of rules, steps and keys.
+/// The hits of an event, in the order of rules, steps and keys. An event that has any is given its id, which `raw`, the
+/// event as it came, may be needed for.
 pub fn event_hits(
     rules: &RuleSet,
-    event: &Event<'_>,
+    event: &mut Event<'_>,
+    raw: &[u8],
     tenant: &Arc<str>,
     position: Position,
     memo: &mut Memo,
     hits: &mut Vec<Hit>,
 ) {
-    let mut excepted_from: Vec<RuleIndex> = Vec::new();
-    rules.detector.satisfied(event, memo, |(rule, step_index)| {
-        let plan = rules.rule(rule);
-        let step = &plan.steps[usize::from(step_index)];
-        let excepted = |exception: &Exception| {
-            exception.expires.is_none_or(|expires| event.occurred_at < expires)
-                && exception.condition.holds(event)
-        };
-        if plan.policies.exceptions.iter().any(excepted) {
-            // An event is excepted once, however many steps it satisfies.
-            if excepted_from.last() != Some(&rule) {
-                excepted_from.push(rule);
+    let mut satisfied = std::mem::take(&mut memo.satisfied);
+    satisfied.clear();
+    rules.detector.satisfied(event, memo, |step| satisfied.push(step));
+    if !satisfied.is_empty() {
+        event.id = EventId::of(event, raw);
+    }
+    for (rule, step) in &satisfied {
+        if is_excepted(&rules.rule(*rule).policies.exceptions, event) {
+            // An event is excepted once, however many steps it satisfies: those of a rule follow each other.
+            if memo.excepted.last() != Some(&(position, *rule)) {
+                memo.excepted.push((position, *rule));
             }
-            return;
+            continue;
         }
-        let keys = keys(&step.keys, &rules.unit_of(rule).by, |field, take| {
-            field.any(event, |value| {
-                take(value.text());
-                false
-            });
+        step_hits(rules, event, tenant, position, (*rule, *step), hits);
+    }
+    memo.satisfied = satisfied;
+}
+
+fn is_excepted(exceptions: &[Exception], event: &Event<'_>) -> bool {
+    exceptions.iter().any(|exception| {
+        exception.expires.is_none_or(|expires| event.occurred_at < expires)
+            && exception.condition.holds(event)
+    })
+}
+
+fn step_hits(
+    rules: &RuleSet,
+    event: &Event<'_>,
+    tenant: &Arc<str>,
+    position: Position,
+    (rule, step_index): (RuleIndex, u8),
+    hits: &mut Vec<Hit>,
+) {
+    let step = &rules.rule(rule).steps[usize::from(step_index)];
+    let keys = keys(&step.keys, &rules.unit_of(rule).by, |field, take| {
+        field.any(event, |value| {
+            take(value.text());
+            false
         });
-        if keys.is_empty() {
-            return;
-        }
-        let value = match &step.counted {
-            None => None,
-            Some((field, normal)) => match measured(step, field, *normal, event) {
-                Some(value) => Some(value),
-                // Without the value that it counts, the event is no candidate.
-                None => return,
-            },
-        };
-        let brief = Arc::new(brief(step, event));
-        hits.extend(keys.into_iter().map(|key| Hit {
-            tenant: Arc::clone(tenant),
-            rule,
-            step: step_index,
-            key,
-            at: event.occurred_at,
-            suspect: event.time_source == TimeSource::Suspect,
-            event: event.id,
-            position,
-            value: value.clone(),
-            brief: Arc::clone(&brief),
-        }));
     });
-    memo.excepted.extend(excepted_from);
+    if keys.is_empty() {
+        return;
+    }
+    let value = match &step.counted {
+        None => None,
+        Some((field, normal)) => match measured(step, field, *normal, event) {
+            Some(value) => Some(value),
+            // Without the value that it counts, the event is no candidate.
+            None => return,
+        },
+    };
+    let brief = Arc::new(brief(step, event));
+    hits.extend(keys.into_iter().map(|key| Hit {
+        tenant: Arc::clone(tenant),
+        rule,
+        step: step_index,
+        key,
+        at: event.occurred_at,
+        suspect: event.time_source == TimeSource::Suspect,
+        event: event.id,
+        position,
+        value: value.clone(),
+        brief: Arc::clone(&brief),
+    }));
 }
 
 /// The hits that the completion of a rule is for the rules that build on it.
@@ -160,27 +181,38 @@ fn keys<'f>(
     fields: &'f [Vec<Field>],
     parts: &[KeyPart],
     values_of: impl Fn(&'f Field, &mut dyn FnMut(Cow<'_, str>)),
-) -> Vec<Key> {
-    let mut keys: Vec<Vec<String>> = vec![Vec::with_capacity(parts.len())];
+) -> SmallVec<[Key; 1]> {
+    let mut values: SmallVec<[SmallVec<[String; 1]>; 2]> = SmallVec::new();
     for (fields, part) in fields.iter().zip(parts) {
-        let mut values: Vec<String> = Vec::new();
+        let mut of_part: SmallVec<[String; 1]> = SmallVec::new();
         for field in fields {
             values_of(field, &mut |value| {
                 if let Some(normal) = part.normal.apply(&value)
-                    && !values.contains(&normal)
-                    && values.len() < KEYS_PER_HIT_MAX
+                    && !of_part.contains(&normal)
+                    && of_part.len() < KEYS_PER_HIT_MAX
                 {
-                    values.push(normal);
+                    of_part.push(normal);
                 }
             });
         }
-        if values.is_empty() && part.optional {
+        if of_part.is_empty() && part.optional {
             // A key of its own: nothing in this part.
-            values.push(String::new());
+            of_part.push(String::new());
         }
+        if of_part.is_empty() {
+            return SmallVec::new();
+        }
+        values.push(of_part);
+    }
+    // Nearly always: one value for each part.
+    if values.iter().all(|of_part| of_part.len() == 1) {
+        return smallvec![Key::new(values.into_iter().flatten().collect())];
+    }
+    let mut keys: Vec<Vec<String>> = vec![Vec::with_capacity(parts.len())];
+    for of_part in &values {
         let combine = |key: &Vec<String>| {
             let key = key.clone();
-            values
+            of_part
                 .iter()
                 .map(move |value| [key.as_slice(), std::slice::from_ref(value)].concat())
                 .collect::<Vec<_>>()
@@ -244,7 +276,10 @@ fn completion_brief<'c>(
 }
 
 fn short(text: &str) -> Box<str> {
-    shorten(text.to_owned()).into()
+    match text.len() <= SHOWN_VALUE_BYTES_MAX {
+        true => text.into(),
+        false => shorten(text.to_owned()).into(),
+    }
 }
 
 fn shorten(mut text: String) -> String {

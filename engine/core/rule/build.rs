@@ -6,7 +6,7 @@ use sightline_schemas::control::EngineSettings;
 use sightline_schemas::incident::{RuleRef, ScopeType};
 use smallvec::SmallVec;
 
-use crate::detect::Detector;
+use crate::detect::DetectorBuilder;
 use crate::field::Field;
 use crate::hit::RuleIndex;
 use crate::predicate::{Case, Condition, Predicate, Test, Texts, Where};
@@ -26,7 +26,6 @@ pub(super) fn build(
     settings: &EngineSettings,
 ) -> RuleSet {
     drafts.iter_mut().for_each(add_witnesses);
-    let mut detector = Detector::default();
     let mut units: Vec<Unit> = Vec::new();
     let mut rules: Vec<Rule> = Vec::with_capacity(drafts.len());
     // What rules ask of the rules that they build on must be remembered there.
@@ -59,17 +58,12 @@ pub(super) fn build(
         show_what_is_said(&mut draft);
         let index = crate::detect::index(at);
         let (timing, late) = (timing(&draft), lates[at]);
-        let (unit, member) = join_unit(&mut units, &draft, index, (timing, late), settings);
+        let (unit, member) = join_unit(&mut units, &draft, index, timing, late);
         let pattern = pattern(&draft);
         let scope = draft.by.value.first().map_or(ScopeType::Group, |part| part.normal.scope());
         let parts = draft.by.value;
         let steps: Vec<Step> =
             draft.steps.into_iter().map(|step| build_step(step, &parts, &asked[at], ids)).collect();
-        for (step_at, step) in steps.iter().enumerate() {
-            if let Input::Events(condition) = &step.input {
-                detector.add((index, step_at as u8), condition);
-            }
-        }
         rules.push(Rule {
             reference: RuleRef { id: draft.id.value, version: hash(&draft.whole) },
             title: draft.title,
@@ -91,6 +85,15 @@ pub(super) fn build(
             feeds: std::mem::take(&mut feeds[at]),
         });
     }
+    let mut detector = DetectorBuilder::default();
+    for (at, rule) in rules.iter().enumerate() {
+        for (step_at, step) in rule.steps.iter().enumerate() {
+            if let Input::Events(condition) = &step.input {
+                detector.add((crate::detect::index(at), step_at as u8), condition);
+            }
+        }
+    }
+    let detector = detector.build();
     let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();
     RuleSet { rules, units, unit_places, detector, strata, settings: settings.clone() }
 }
@@ -129,7 +132,7 @@ fn absences(draft: &Draft) -> impl Iterator<Item = (usize, &DraftAbsence, i64)> 
     draft.steps.iter().enumerate().filter_map(|(at, step)| match &step.role {
         Role::Absent(absence) => {
             let within = absence.within.as_ref().map_or(draft.window.value, |within| within.value);
-            Some((at, absence, within))
+            Some((at, &**absence, within))
         }
         _ => None,
     })
@@ -191,8 +194,8 @@ fn join_unit(
     units: &mut Vec<Unit>,
     draft: &Draft,
     index: RuleIndex,
-    (timing, late): (Timing, i64),
-    settings: &EngineSettings,
+    timing: Timing,
+    late: i64,
 ) -> (usize, u8) {
     let id = draft.group.as_ref().map_or(&draft.id.value, |group| &group.value);
     let meaning = format!("{}|{late}", draft.meaning);
@@ -217,12 +220,7 @@ fn join_unit(
         Need::New(novelty) => novelty.forget.max(novelty.learn),
         _ => 0,
     });
-    // What ended is opened again for as long as what did not end is remembered.
-    let reopened_for = match draft.policies.rematch {
-        Rematch::New => 0,
-        Rematch::Reopen { .. } => settings.incident_idle_micros,
-    };
-    let memory = reach.max(suppress).max(reopened_for).max(new_for.max().unwrap_or(0));
+    let memory = reach.max(suppress).max(new_for.max().unwrap_or(0));
     match units.iter().position(|unit| draft.group.is_some() && unit.id == *id) {
         Some(at) => {
             let unit = &mut units[at];

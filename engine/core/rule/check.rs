@@ -7,6 +7,7 @@ use sightline_schemas::control::EngineSettings;
 use crate::limits::{CHAIN_DEPTH_MAX, GROUP_RULES_MAX, RULES_MAX};
 use crate::rule::build::build;
 use crate::rule::check_steps::check_steps;
+use crate::rule::cost::slow_steps;
 use crate::rule::diagnostic::{Diagnostic, Level, Source, nearest};
 use crate::rule::draft::{Draft, DraftInput, Problems};
 use crate::rule::files;
@@ -49,7 +50,9 @@ pub fn check(sources: &[Source], settings: &EngineSettings) -> Result<Checked, V
     if problems.iter().any(|problem| problem.level == Level::Error) {
         return Err(problems);
     }
+    let spans: Vec<_> = drafts.iter().map(|draft| (draft.file, draft.id.span.clone())).collect();
     let rules = build(drafts, &ids, &strata, settings);
+    problems.extend(slow_steps(&rules, &spans));
     problems.extend(lint(&rules, sources));
     problems.sort_by_key(|problem| (problem.file, problem.span.start));
     Ok(Checked { rules, warnings: problems })

@@ -71,7 +71,7 @@ pub(crate) enum Role {
     /// It must happen.
     Place,
     /// It must not happen at that place of the order.
-    Absent(DraftAbsence),
+    Absent(Box<DraftAbsence>),
     /// It ends a sequence that has begun.
     Until,
     /// Anything that shows that whoever reports another step is alive.
@@ -121,7 +121,7 @@ pub(crate) enum DraftInput {
     Completions(At<String>),
 }
 
-pub(crate) const RULE_KEYS: [&str; 28] = [
+pub(crate) const RULE_KEYS: [&str; 15] = [
     "id",
     "title",
     "description",
@@ -137,19 +137,6 @@ pub(crate) const RULE_KEYS: [&str; 28] = [
     "steps",
     "until",
     "tests",
-    "severity_at",
-    "coalesce",
-    "suppress",
-    "on_rematch",
-    "keep_closed",
-    "evidence",
-    "generate",
-    "except",
-    "attack",
-    "references",
-    "false_positives",
-    "author",
-    "status",
 ];
 
 /// What the engine does not read.
@@ -182,7 +169,8 @@ fn canonical(rule: &Node, skip: &[&str], saying: Saying) -> String {
 
 /// Understands one rule; `None` where so much is wrong that nothing can be said of it together with others.
 pub(crate) fn rule(node: &Node, problems: &mut Problems<'_>) -> Option<Draft> {
-    let members = problems.members(node, "a rule", &RULE_KEYS);
+    let known = [RULE_KEYS.as_slice(), &POLICY_KEYS, &NOTE_KEYS].concat();
+    let members = problems.members(node, "a rule", &known);
     let get = |name: &str| members.iter().find(|(key, _, _)| *key == name).map(|(_, _, value)| *value);
     let id = get("id").and_then(|node| id(node, problems));
     if id.is_none() && get("id").is_none() {

@@ -142,7 +142,7 @@ fn role(members: &Members<'_>, within: Option<At<i64>>, problems: &mut Problems<
         None => None,
         Some((_, node)) => Some(At { value: condition(node, problems)?, span: node.span.clone() }),
     };
-    Some(Role::Absent(DraftAbsence { span: key.span.clone(), within, if_silent, alive }))
+    Some(Role::Absent(Box::new(DraftAbsence { span: key.span.clone(), within, if_silent, alive })))
 }
 
 /// `{user: subject_user}`, with a list where any of several fields holds the value.

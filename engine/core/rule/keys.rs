@@ -93,30 +93,34 @@ pub const RULE: &[Key] = &[
         Shape::Anything,
         "Thresholds that raise the severity: `[{events: 100, severity: high}]`.",
     ),
-    key("coalesce", Shape::Duration, "Least time between two updates of one incident."),
-    key(
-        "suppress",
-        Shape::Anything,
-        "`{for: 1h}`: an incident takes in every further match until none came for that long.",
-    ),
+    key("coalesce", Shape::Duration, "Least log time between two updates of an incident."),
+    key("suppress", Shape::Anything, "`{for: 1h}`: at most one incident opens for a key in that time."),
     key(
         "on_rematch",
         Shape::Words(&["new", "reopen"]),
-        "After an incident ended, a match opens a new one, or reopens the one that ended.",
+        "What a match after an incident ended does: opens a new one, or reopens that one.",
     ),
-    key("keep_closed", Shape::Texts, "Resolutions that are not reopened: `[false_positive]`."),
-    key("evidence", Shape::Anything, "`{max: 50}`: how many pieces are listed for a step."),
-    key("generate", Shape::Flag, "`false`: no incidents, only completions for other rules."),
+    key("keep_closed", Shape::Texts, "Resolutions that are not reopened."),
+    key(
+        "evidence",
+        Shape::Anything,
+        "`{max: 24}`: how many pieces of evidence an incident lists for a step.",
+    ),
+    key(
+        "generate",
+        Shape::Flag,
+        "`false`: it only feeds the rules that build on it, and opens no incidents.",
+    ),
     key(
         "except",
         Shape::Anything,
-        "Events that are no candidates: `[{match: {…}, reason: …, expires: 2026-12-31}]`.",
+        "Events that do not count: `[{match: …, reason: …, expires: 2026-12-31}]`.",
     ),
-    key("attack", Shape::Anything, "`{tactics: [TA0006], techniques: [T1110.001]}` of MITRE ATT&CK."),
-    key("references", Shape::Texts, "Where to read more."),
-    key("false_positives", Shape::Texts, "What else satisfies the rule."),
-    key("author", Shape::Text, "Who wrote it."),
-    key("status", Shape::Text, "How far it is trusted."),
+    key("attack", Shape::Anything, "ATT&CK: `{tactics: [TA0006], techniques: [T1110.003]}`."),
+    key("references", Shape::Texts, "Where more is written about it."),
+    key("false_positives", Shape::Texts, "What else looks like this."),
+    key("author", Shape::Anything, "Who wrote it."),
+    key("status", Shape::Anything, "How far it is: such as `experimental` or `stable`."),
     key("tags", Shape::Texts, "Labels, copied to incidents."),
     key("steps", Shape::Blocks(STEP), "What must happen."),
     key("until", Shape::Anything, "In a sequence: `{match: …}` of what ends one that has begun."),
@@ -233,7 +237,7 @@ pub const EXPECTED: &[Key] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::{draft, draft_case, draft_match, draft_need, draft_step};
+    use crate::rule::{draft, draft_case, draft_match, draft_need, draft_policy, draft_step};
 
     fn same(keys: &[Key], known: &[&str]) {
         let mut names: Vec<&str> = keys.iter().map(|key| key.name).collect();
@@ -248,7 +252,9 @@ mod tests {
 
     #[test]
     fn every_key_that_the_checker_knows_is_described() {
-        same(RULE, &draft::RULE_KEYS);
+        let rule =
+            [draft::RULE_KEYS.as_slice(), &draft_policy::POLICY_KEYS, &draft_policy::NOTE_KEYS].concat();
+        same(RULE, &rule);
         same(STEP, &[draft_step::STEP_KEYS.as_slice(), &draft_need::NEED_KEYS].concat());
         same(MATCH, &draft_match::MATCH_KEYS);
         same(CASE, &draft_case::CASE_KEYS);

@@ -2,19 +2,20 @@
 //!
 //! [`tree`] reads YAML and remembers where everything stood, [`draft`] understands the shape of one rule, [`check`] sees
 //! that all rules together make sense, and only it makes a [`RuleSet`]. What is wrong is a [`diagnostic`], all at once.
-//! [`case`] reads the tests that stand in rules and beside them.
+//! [`case`] reads the tests that stand in rules and beside them, [`cost`] says what rules cost before any event comes.
 
 mod build;
 pub mod case;
 pub mod check;
 mod check_steps;
+pub mod cost;
 pub mod diagnostic;
 pub mod draft;
 mod draft_case;
 mod draft_compare;
 mod draft_match;
 mod draft_need;
-mod draft_policy;
+pub(crate) mod draft_policy;
 mod draft_step;
 mod draft_text;
 pub mod excerpt;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::rule::draft::{Problems, RULE_KEYS};
+use crate::rule::draft_policy::NOTE_KEYS;
 use crate::rule::tree::{Kind, Node};
 use crate::sigma::native::text;
 
@@ -114,7 +115,7 @@ impl Document {
 
 /// Whether a native rule can say it.
 fn knows(key: &str) -> bool {
-    RULE_KEYS.contains(&key)
+    RULE_KEYS.contains(&key) || NOTE_KEYS.contains(&key)
 }
 
 /// A list with something in it; a text alone is a list of one.

@@ -112,7 +112,37 @@ pub fn too_long(bytes: usize) -> Reject {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    static MAPPINGS: LazyLock<Vec<Mapping>> = LazyLock::new(|| {
+        let shelf = crate::mapping::Shelf::open(None)
+            .map_err(|wrong| wrong.to_string())
+            .expect("what ships is right");
+        shelf.all().cloned().collect()
+    });
+
+    proptest! {
+        /// Whoever can send a line must not be able to end a bridge.
+        #[test]
+        fn no_bytes_end_a_parser(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "(<[0-9]{1,3}>1? ?)?\\PC{0,80}") {
+            let personal = crate::personal::tests::personal();
+            for bytes in [bytes, format!("type=A msg=audit(1.0:1): {text}").into_bytes(), text.into_bytes()] {
+                let bytes = Bytes::from(bytes);
+                for mapping in MAPPINGS.iter() {
+                    for record in records(mapping, &bytes, EventTime::default()).unwrap_or_default() {
+                        let Ok(mut record) = record else { continue };
+                        personal.take_out(&mut record);
+                        drop(mapping.apply(&record, &crate::mapping::Origin::default()));
+                    }
+                }
+                personal.blacken(&bytes);
+            }
+        }
+    }
 
     #[test]
     fn rows_become_records_and_a_short_row_says_which() {

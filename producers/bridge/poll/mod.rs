@@ -119,7 +119,11 @@ impl Sender<'_> {
 
     /// Whether an item with this key was sent.
     pub fn was_sent(&self, press: &Press, key: &str) -> Result<bool, RoundError> {
-        Ok(self.bridge.cursors.has(&seen(press, key))?)
+        self.knows(&seen(press, key))
+    }
+
+    fn knows(&self, (name, version): &(String, Vec<u8>)) -> Result<bool, RoundError> {
+        Ok(self.bridge.cursors.get(name)?.is_some_and(|known| known == *version))
     }
 
     /// The source lost something before we read it.
@@ -146,12 +150,12 @@ impl Sender<'_> {
             for record in chunk {
                 let item = item_of(press, record);
                 let key = seen(press, &key_of(&item, record));
-                if !met.insert(key.clone()) || self.bridge.cursors.has(&key)? {
+                if !met.insert(key.clone()) || self.knows(&key)? {
                     self.tally.read(1);
                     self.tally.ended(Fate::Duplicate, 1);
                 } else {
                     fresh.push(item);
-                    keys.push((key, Vec::new()));
+                    keys.push(key);
                 }
             }
             if fresh.is_empty() {
@@ -174,7 +178,7 @@ pub fn item_of(press: &Press, record: &Value) -> Item {
         place: None,
         origin: Origin::default(),
     };
-    press.item(&input, record.clone(), None, now())
+    press.item(&input, input.bytes.clone(), record.clone(), None, now())
 }
 
 /// The key of an event is its own; what is none is known by its contents.
@@ -185,8 +189,14 @@ pub fn key_of(item: &Item, record: &Value) -> String {
     }
 }
 
-fn seen(press: &Press, key: &str) -> String {
-    format!("seen/{}/{}/{key}", press.tenant(), press.name())
+/// What is remembered of an event that was sent: its name, and for an indicator, whose key ends in `@TIME`, its last
+/// sighting. So there is one entry for an indicator, however often it is seen.
+fn seen(press: &Press, key: &str) -> (String, Vec<u8>) {
+    let (name, version) = match key.rsplit_once('@') {
+        Some((name, version)) if press.name() == "iris-ioc" => (name, version),
+        _ => (key, ""),
+    };
+    (format!("seen/{}/{}/{name}", press.tenant(), press.name()), version.as_bytes().to_vec())
 }
 
 #[cfg(test)]

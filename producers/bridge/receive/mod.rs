@@ -167,7 +167,7 @@ pub fn events_of(body: &Bytes) -> Result<Vec<Value>, String> {
 /// What becomes of one event of a body.
 pub fn item(press: &Press, event: Value, source: Option<String>) -> Item {
     let input = input(Bytes::from(event.to_string()), source, None);
-    press.item(&input, event, None, now())
+    press.item(&input, input.bytes.clone(), event, None, now())
 }
 
 /// A header's value, if it is text that is not too long.

@@ -1,0 +1,193 @@
+//! What a hit costs behind detection: the key's state found, the pattern asked, effects in order.
+
+use std::sync::Arc;
+
+use sightline::state::table::StateTable;
+use sightline::worker::correlator::{Correlator, Facts};
+use sightline::worker::machine::compile;
+use sightline_benches::report::{Report, Target};
+use sightline_benches::{Chance, clock};
+use sightline_core::hit::{Brief, Hit, Measured, RuleIndex};
+use sightline_core::key::Key;
+use sightline_core::rule::RuleSet;
+use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
+use sightline_schemas::{EventId, EventTime, Position, Severity};
+use tokio::runtime::Runtime;
+
+use crate::{Asked, median};
+
+const BATCH: usize = 1_000;
+
+/// One measured case.
+struct Case {
+    steps: u8,
+    keys: u64,
+    /// Microseconds of event time from hit to hit.
+    pace: i64,
+    /// Distinct counted values, where values are counted.
+    values: u64,
+    hits: u64,
+    rules: u32,
+}
+
+/// Measures it.
+pub fn run(asked: &Asked, report: &mut Report, _: &Runtime) -> Result<(), String> {
+    let keys = asked.sized(200_000u64, 1_000_000);
+    let many = |steps| Case { steps, keys, pace: 10, values: 1_000_000, hits: keys * 2, rules: 1 };
+    // Nothing completes: what is measured is keeping watch, which is what nearly every hit is for.
+    let patterns: [(&str, &str, u8); 4] = [
+        ("count", "steps: [{name: a, match: {kind: a}, min_count: 1000}]", 1),
+        ("all_of", "steps: [{name: a, match: {kind: a}}, {name: b, match: {kind: b}}]", 1),
+        (
+            "sequence",
+            "ordered: true\n    steps: [{name: a, match: {kind: a}}, {name: b, match: {kind: b}}, {name: c, match: {kind: c}}]",
+            2,
+        ),
+        ("distinct", "steps: [{name: a, match: {kind: a}, distinct: {field: value, at_least: 1000}}]", 1),
+    ];
+    for (name, body, steps) in patterns {
+        let rules = rules(&[("10m", body)])?;
+        let rate = 1e9 / cost(&rules, &many(steps));
+        let unit = format!("hits/s a core, {keys} keys, known before");
+        report.line(format!("correlate.{name}"), rate, Target::AtLeast(5e6), &unit);
+    }
+    windows(asked, report)?;
+    fan_out(asked, report)?;
+    distinct(asked, report)
+}
+
+/// Flat in the window and in what it holds.
+fn windows(asked: &Asked, report: &mut Report) -> Result<(), String> {
+    let hits = asked.sized(300_000u64, 1_000_000);
+    let body = "steps: [{name: a, match: {kind: a}, min_count: 100000}]";
+    let mut costs = Vec::new();
+    // One key, a hit a millisecond: a window of so many milliseconds holds so many hits.
+    for population in [10, 1_000, 100_000] {
+        let rules = rules(&[(&format!("{population}ms"), body)])?;
+        let cost = cost(&rules, &Case { steps: 1, keys: 1, pace: 1_000, values: 0, hits, rules: 1 });
+        report.line(format!("correlate.window_holds_{population}"), cost, Target::Shown, "ns a hit");
+        costs.push(cost);
+    }
+    report.line(
+        "correlate.window_flat",
+        costs[2] / costs[0],
+        Target::AtMost(1.1),
+        "times, 10 to 100,000 hits held",
+    );
+    Ok(())
+}
+
+/// Many rules on one detection.
+fn fan_out(asked: &Asked, report: &mut Report) -> Result<(), String> {
+    let hits = asked.sized(20_000u64, 100_000);
+    let body = "steps: [{name: a, match: {kind: a}}, {name: b, match: {kind: b}}]";
+    let mut costs = Vec::new();
+    for count in [1u32, 10, 100] {
+        let bodies: Vec<(&str, &str)> = (0..count).map(|_| ("10m", body)).collect();
+        let rules = rules(&bodies)?;
+        let case = Case {
+            steps: 1,
+            keys: 1_000,
+            pace: 1_000,
+            values: 0,
+            hits: hits / u64::from(count) * 10,
+            rules: count,
+        };
+        let cost = cost(&rules, &case);
+        report.line(
+            format!("correlate.rules_on_one_detection_{count}"),
+            cost,
+            Target::Shown,
+            "ns a hit of one rule",
+        );
+        costs.push(cost);
+    }
+    report.line(
+        "correlate.fan_out",
+        costs[2] / costs[0],
+        Target::AtMost(3.0),
+        "times the cost of one rule, a rule",
+    );
+    Ok(())
+}
+
+fn distinct(asked: &Asked, report: &mut Report) -> Result<(), String> {
+    let hits = asked.sized(100_000u64, 500_000);
+    let body = "steps: [{name: a, match: {kind: a}, distinct: {field: value, at_least: 20000}}]";
+    let rules = rules(&[("100s", body)])?;
+    let cost = cost(&rules, &Case { steps: 1, keys: 1, pace: 1_000, values: 10_000, hits, rules: 1 });
+    let unit = "hits/s, one key, 10,000 distinct values in the window";
+    report.line("correlate.distinct_10000", 1e9 / cost, Target::AtLeast(1e6), unit);
+    Ok(())
+}
+
+/// Nanoseconds a hit, after each key was seen before.
+fn cost(rules: &Arc<RuleSet>, case: &Case) -> f64 {
+    let table = Arc::new(StateTable::default());
+    let mut correlator = Correlator::new(Arc::clone(rules), table, 1);
+    let mut chance = Chance::new(42);
+    let tenant: Arc<str> = Arc::from("default");
+    let brief = Arc::new(Brief {
+        source: "edr".into(),
+        kind: "a".into(),
+        host_id: Some("ws-000001.corp.example".into()),
+        user: None,
+        severity: Severity::Low,
+        title: None,
+        attack: None,
+        fields: Vec::new(),
+    });
+    let keys: Vec<Key> =
+        (0..case.keys).map(|number| Key::new(vec![format!("ws-{number:07}.corp.example")])).collect();
+    let values: Vec<Measured> =
+        (0..case.values).map(|number| Measured::Text(Arc::from(format!("value-{number}")))).collect();
+    let warm_up = case.hits / 2;
+    let mut costs = Vec::new();
+    let mut seq = 0u64;
+    while seq < case.hits {
+        let mut facts = Facts::default();
+        for _ in 0..BATCH {
+            seq += 1;
+            // First each key once, then any of them.
+            let key = if seq <= case.keys.min(warm_up) { seq % case.keys } else { chance.below(case.keys) };
+            let at = EventTime::from_micros(1_700_000_000_000_000 + seq as i64 * case.pace);
+            let event =
+                EventId::from_bytes((u128::from(chance.draw()) << 64 | u128::from(seq)).to_be_bytes());
+            facts.times.push((seq, at));
+            for rule in 0..case.rules {
+                facts.hits.push(Hit {
+                    tenant: Arc::clone(&tenant),
+                    rule: RuleIndex(rule),
+                    step: (seq % u64::from(case.steps)) as u8,
+                    key: keys[key as usize].clone(),
+                    at,
+                    suspect: false,
+                    event,
+                    position: Position::new(seq, 0),
+                    value: values.get(chance.below(case.values.max(1)) as usize).cloned(),
+                    brief: Arc::clone(&brief),
+                });
+            }
+        }
+        let count = facts.hits.len() as u64;
+        let (followed, spent) = clock::thread(|| correlator.follow(facts));
+        std::hint::black_box(followed.messages.len());
+        if seq > warm_up {
+            costs.push(spent.nanos_each(count));
+        }
+    }
+    median(costs)
+}
+
+fn rules(bodies: &[(&str, &str)]) -> Result<Arc<RuleSet>, String> {
+    let mut text = String::from("rules:\n");
+    for (number, (window, body)) in bodies.iter().enumerate() {
+        text.push_str(&format!(
+            "  - id: rule_{number}\n    title: Rule {number}\n    window: {window}\n    late: 1ms\n    by: host_id\n    {body}\n"
+        ));
+    }
+    let files = vec![RuleFile { name: "bench.yaml".to_owned(), text }];
+    let compiled =
+        compile(&RulesMessage { files, settings: EngineSettings::default(), ..RulesMessage::default() });
+    compiled.map(Arc::new).map_err(|(_, problems)| format!("{}: {}", problems[0].message, problems[0].label))
+}

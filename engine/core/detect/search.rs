@@ -1,0 +1,134 @@
+//! One value against all texts that rules compare its field with, at once.
+
+use rustc_hash::FxHashMap;
+
+use crate::detect::grams::Grams;
+use crate::predicate::{Case, Look, Where, Witness};
+
+/// A predicate that wants a text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Its number.
+    pub(super) predicate: u32,
+    place: Where,
+    look: Look,
+    /// Whether the text is all that it asks for.
+    pub(super) is_answer: bool,
+}
+
+/// The texts of one field and one way of comparing case, and the predicates that want them.
+#[derive(Debug, Default)]
+pub(super) struct Search {
+    whole: FxHashMap<Box<str>, Vec<Wanted>>,
+    parts: Option<Parts>,
+    /// Whether any of them also wants the text of numbers and flags.
+    takes_scalars: bool,
+}
+
+#[derive(Debug)]
+struct Parts {
+    grams: Grams,
+    /// For each text: who wants it.
+    wanted: Vec<Vec<Wanted>>,
+}
+
+/// Texts as they are collected.
+#[derive(Debug, Default)]
+pub(super) struct SearchBuilder {
+    whole: FxHashMap<Box<str>, Vec<Wanted>>,
+    parts: Vec<(Box<str>, Vec<Wanted>)>,
+    places: FxHashMap<Box<str>, usize>,
+    takes_scalars: bool,
+}
+
+impl SearchBuilder {
+    /// Adds the texts of a predicate. `is_answer` says whether they are all that it asks for.
+    pub(super) fn add(&mut self, witness: &Witness<'_>, predicate: u32, is_answer: bool) {
+        let wanted = Wanted { predicate, place: witness.place, look: witness.look, is_answer };
+        self.takes_scalars |= witness.look == Look::Scalars;
+        for text in &witness.texts {
+            if witness.place == Where::Whole {
+                self.whole.entry((*text).into()).or_default().push(wanted);
+                continue;
+            }
+            let parts = &mut self.parts;
+            let at = *self.places.entry((*text).into()).or_insert_with(|| {
+                parts.push(((*text).into(), Vec::new()));
+                parts.len() - 1
+            });
+            self.parts[at].1.push(wanted);
+        }
+    }
+
+    pub(super) fn build(self) -> Search {
+        let (texts, wanted): (Vec<Box<str>>, Vec<_>) = self.parts.into_iter().unzip();
+        let parts = (!texts.is_empty()).then(|| Parts { grams: Grams::new(texts), wanted });
+        Search { whole: self.whole, parts, takes_scalars: self.takes_scalars }
+    }
+}
+
+impl Search {
+    pub(super) fn is_empty(&self) -> bool {
+        self.whole.is_empty() && self.parts.is_none()
+    }
+
+    /// Whether the text of numbers and flags is wanted, too.
+    pub(super) fn takes_scalars(&self) -> bool {
+        self.takes_scalars
+    }
+
+    /// Gives everyone who finds what they want in `value`, some more than once. `from` says what the value is.
+    pub(super) fn look(&self, value: &str, from: Look, mut found: impl FnMut(Wanted)) {
+        let mut take = |wanted: &Wanted| {
+            if from == Look::Texts || wanted.look == Look::Scalars {
+                found(*wanted);
+            }
+        };
+        if let Some(wanted) = self.whole.get(value) {
+            wanted.iter().for_each(&mut take);
+        }
+        let Some(parts) = &self.parts else { return };
+        parts.grams.find(value, |text, place| {
+            for wanted in &parts.wanted[text] {
+                let in_place = match wanted.place {
+                    Where::Inside => true,
+                    Where::Start => place.start == 0,
+                    Where::End => place.end == value.len(),
+                    Where::Whole => unreachable!("whole values are looked up"),
+                };
+                if in_place {
+                    take(wanted);
+                }
+            }
+        });
+    }
+}
+
+/// `value` in lower case, as predicates compare it, made in `room`.
+pub(super) fn lower<'r>(value: &str, room: &'r mut String) -> &'r str {
+    room.clear();
+    if value.is_ascii() {
+        room.push_str(value);
+        room.make_ascii_lowercase();
+    } else {
+        // The last letter of a word can be another one in Greek: the whole text decides.
+        room.push_str(&value.to_lowercase());
+    }
+    room
+}
+
+/// Both ways of comparing case, for one field.
+#[derive(Debug, Default)]
+pub(super) struct Searches<S> {
+    pub(super) sensitive: S,
+    pub(super) ignored: S,
+}
+
+impl<S> Searches<S> {
+    pub(super) fn of(&mut self, case: Case) -> &mut S {
+        match case {
+            Case::Sensitive => &mut self.sensitive,
+            Case::Ignored => &mut self.ignored,
+        }
+    }
+}
