@@ -601,7 +601,7 @@ fn policies_say_what_they_cannot_be() {
         ("suppress: {}", "`suppress` without `for`", "for: 1h"),
         ("on_rematch: again", "`on_rematch` cannot be `again`", "reopen"),
         ("keep_closed: [fixed]", "`keep_closed` where nothing is reopened", "on_rematch: reopen"),
-        ("evidence: {max: 1000}", "`max` has a value", "from 1 to 200"),
+        ("evidence: {max: 1000}", "`max` has a value", "from 2 to 200"),
         ("generate: maybe", "`generate` has a value", "true or false"),
         ("except: [{match: {user: x}, reason: y}]", "unknown key `user` in `match`", "known here"),
         ("except: [{match: {kind: x}}]", "an exception needs `match` and `reason`", "reason: nightly job"),

@@ -220,7 +220,7 @@ fn join_unit(
         Need::New(novelty) => novelty.forget.max(novelty.learn),
         _ => 0,
     });
-    let memory = reach.max(new_for.max().unwrap_or(0));
+    let memory = reach.max(suppress).max(new_for.max().unwrap_or(0));
     match units.iter().position(|unit| draft.group.is_some() && unit.id == *id) {
         Some(at) => {
             let unit = &mut units[at];

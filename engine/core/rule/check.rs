@@ -155,6 +155,11 @@ fn check_groups(drafts: &[Draft], all: &mut Vec<Diagnostic>) {
                 None,
             );
         }
+        if !draft.policies.generate {
+            let help = "leave `group` out: it would have nothing to say there";
+            let message = "a rule without incidents in a group that shares them";
+            problems.error(&group.span, message, "`generate: false`", Some(help.into()));
+        }
         match first.get(group.value.as_str()) {
             None => {
                 first.insert(&group.value, draft);

@@ -45,7 +45,7 @@ pub(crate) fn policies(members: &Members<'_>, problems: &mut Problems<'_>) -> Op
         let inner = problems.members(node, "`evidence`", &["max"]);
         match get(&inner, "max") {
             Some(most) => {
-                let most = problems.number(most, "max", 1, EVIDENCE_MAX).unwrap_or(1) as u8;
+                let most = problems.number(most, "max", 2, EVIDENCE_MAX).unwrap_or(2) as u8;
                 policies.listed = (most.div_ceil(2), most / 2);
             }
             None => {

@@ -19,7 +19,7 @@ pub struct Policies {
     pub suppress: i64,
     /// What a match after the end of an incident does.
     pub rematch: Rematch,
-    /// Pieces of evidence that are listed of the beginning and of the end of each step.
+    /// Pieces of evidence that are listed of the beginning and of the end of each step, at least one of each.
     pub listed: (u8, u8),
     /// Whether there are incidents at all, or only completions for other rules.
     pub generate: bool,
