@@ -25,7 +25,11 @@ fn usage_errors_end_with_3_and_help_with_0() {
     check(&["--set", "worker.partitions", "config", "show"], 3, &["expected PATH=VALUE"]);
     check(&["check", "no/such/rules"], 3, &["cannot read rules from no/such/rules"]);
     check(&["backtest", "--rules", "rules", "--truth", EVENTS, EVENTS], 3, &["is no truth file"]);
-    check(&["state", "--api", "https://127.0.0.1:1"], 3, &["is no address of an API"]);
+    check(
+        &["state", "--api", "https://127.0.0.1:1"],
+        3,
+        &["say who vouches for its certificate with --ca FILE"],
+    );
     check(&["tail", "--since", "yesterday"], 3, &["expected `all`, `new`, or a duration"]);
 }
 
