@@ -48,19 +48,19 @@ CASES ?= 200000
 
 crash: cargo
 	@server=$$(sh deploy/nats-server.sh) && \
-	NATS_SERVER_BIN="$$server" SIGHTLINE_CRASH_KILLS=$(KILLS) $(CARGO) test --locked --test crash -- --nocapture
+	NATS_SERVER_BIN="$$server" SIGHTLINE_TEST_CRASH_KILLS=$(KILLS) $(CARGO) test --locked --test crash -- --nocapture
 
 sim: cargo
-	SIGHTLINE_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim -- --nocapture
+	SIGHTLINE_TEST_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim -- --nocapture
 
 oracle: cargo
-	SIGHTLINE_ORACLE_CASES=$(CASES) $(CARGO) test --locked --test oracle -- --nocapture
+	SIGHTLINE_TEST_ORACLE_CASES=$(CASES) $(CARGO) test --locked --test oracle -- --nocapture
 
 # Of each type and each order; there are 40 of these. The events are those of SIGHTLINE_DATA, where that is set.
 EACH ?= 500
 
 sigma: cargo
-	SIGHTLINE_SIGMA_EVENTS=20000 SIGHTLINE_SIGMA_CASES=$(EACH) $(CARGO) test --locked --release --test sigma -- --nocapture
+	SIGHTLINE_TEST_SIGMA_EVENTS=20000 SIGHTLINE_TEST_SIGMA_CASES=$(EACH) $(CARGO) test --locked --release --test sigma -- --nocapture
 
 # All five at a time.
 SECONDS ?= 3600

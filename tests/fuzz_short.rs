@@ -1,8 +1,8 @@
 //! The fuzzers of `fuzz/` in short, on any toolchain: the same entries, and bytes out of the recorded and golden data, changed
 //! by chance from a seed.
 //!
-//! `SIGHTLINE_FUZZ_SECONDS` says for how long each entry is tried, and `SIGHTLINE_FUZZ_SEED` with which number to begin. What
-//! fails says its number, and begun with that fails again. With `SIGHTLINE_FUZZ_CORPUS=FOLDER` they write what they begin
+//! `SIGHTLINE_TEST_FUZZ_SECONDS` says for how long each entry is tried, and `SIGHTLINE_TEST_FUZZ_SEED` with which number to begin. What
+//! fails says its number, and begun with that fails again. With `SIGHTLINE_TEST_FUZZ_CORPUS=FOLDER` they write what they begin
 //! with, for the fuzzers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -139,7 +139,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 fn fuzz(name: &str, entry: fn(&[u8]), corpus: &[Vec<u8>]) {
-    if let Some(folder) = std::env::var_os("SIGHTLINE_FUZZ_CORPUS") {
+    if let Some(folder) = std::env::var_os("SIGHTLINE_TEST_FUZZ_CORPUS") {
         return write(&PathBuf::from(folder).join(name), corpus);
     }
     let (name, corpus) = (name.to_owned(), corpus.to_vec());
@@ -157,15 +157,15 @@ fn fuzz_here(name: &str, entry: fn(&[u8]), corpus: &[Vec<u8>]) {
     for bytes in corpus {
         entry(bytes);
     }
-    let seconds = Duration::from_secs(number("SIGHTLINE_FUZZ_SECONDS", 3));
-    let (first, begun) = (number("SIGHTLINE_FUZZ_SEED", 1), Instant::now());
+    let seconds = Duration::from_secs(number("SIGHTLINE_TEST_FUZZ_SECONDS", 3));
+    let (first, begun) = (number("SIGHTLINE_TEST_FUZZ_SEED", 1), Instant::now());
     let mut seed = first;
     while seed == first || begun.elapsed() < seconds {
         let bytes = input(corpus, seed);
         let from = Instant::now();
         if catch_unwind(AssertUnwindSafe(|| entry(&bytes))).is_err() || from.elapsed() > ONE_INPUT_MAX {
             panic!(
-                "{name} fails after {:?} with input {seed} of {} bytes: SIGHTLINE_FUZZ_SEED={seed}\n{}",
+                "{name} fails after {:?} with input {seed} of {} bytes: SIGHTLINE_TEST_FUZZ_SEED={seed}\n{}",
                 from.elapsed(),
                 bytes.len(),
                 bytes[..bytes.len().min(2_000)].escape_ascii()

@@ -1,6 +1,6 @@
 //! The engine against a slow, obvious oracle: random rules, random histories, the same incidents.
 //!
-//! `SIGHTLINE_ORACLE_CASES` is how many cases to try (default 12000), `SIGHTLINE_ORACLE_SEED` the first one's seed.
+//! `SIGHTLINE_TEST_ORACLE_CASES` is how many cases to try (default 12000), `SIGHTLINE_TEST_ORACLE_SEED` the first one's seed.
 
 mod support;
 
@@ -165,7 +165,7 @@ fn report(seed: u64, wrong: Case) -> String {
         differing.map(|(_, summary)| format!("  {summary:?}\n")).collect()
     };
     format!(
-        "SIGHTLINE_ORACLE_SEED={seed} SIGHTLINE_ORACLE_CASES=1 cargo test --test oracle\n{}\nhistory, in order of \
+        "SIGHTLINE_TEST_ORACLE_SEED={seed} SIGHTLINE_TEST_ORACLE_CASES=1 cargo test --test oracle\n{}\nhistory, in order of \
          arrival:\n{}\nonly in the engine:\n{}only by the definition:\n{}{}",
         rule_file(&case.rules, case.late),
         history.join("\n"),
@@ -184,8 +184,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn random_histories_come_to_what_the_definition_says() {
-    let first = number("SIGHTLINE_ORACLE_SEED", 0);
-    let cases = number("SIGHTLINE_ORACLE_CASES", CASES);
+    let first = number("SIGHTLINE_TEST_ORACLE_SEED", 0);
+    let cases = number("SIGHTLINE_TEST_ORACLE_CASES", CASES);
     let mut incidents = 0;
     for seed in first..first + cases {
         let case = case(seed);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::errors::{ConfigError, ConfigErrors, Origin, nearest, quoted};
-use super::settings_table::{ENV_NATS, ENV_OTHER, ENV_PREFIX, SECTIONS, SETTINGS, Setting};
+use super::settings_table::{ENV_NATS, ENV_OTHER, ENV_PREFIX, ENV_TEST_PREFIX, SECTIONS, SETTINGS, Setting};
 use super::show::{Origins, Shown};
 use super::sources;
 use super::typed::Config;
@@ -159,7 +159,8 @@ impl Loader {
     fn env(&mut self, env: impl Iterator<Item = (String, String)>) {
         let (mut nats, mut own) = (Vec::new(), Vec::new());
         for (name, text) in env {
-            if name.starts_with(ENV_PREFIX) && !ENV_OTHER.contains(&name.as_str()) {
+            let other = ENV_OTHER.contains(&name.as_str()) || name.starts_with(ENV_TEST_PREFIX);
+            if name.starts_with(ENV_PREFIX) && !other {
                 own.push((name, text));
             } else if let Some((_, path)) = ENV_NATS.iter().find(|(nats, _)| *nats == name) {
                 nats.push((name, *path, text));
@@ -199,6 +200,10 @@ impl Loader {
             let origin = Origin::Flag(path.clone());
             match Setting::find(path) {
                 None => self.unknown(path, path, origin),
+                Some(setting) if setting.kind == Kind::Paths && text.trim().is_empty() => {
+                    let wrong = Wrong::new("an empty text", format!("expected {}", setting.kind.expected()));
+                    self.wrong_value(setting, wrong, origin);
+                }
                 Some(setting) if setting.kind == Kind::Paths && !text.trim_start().starts_with('[') => {
                     lists.entry(setting.path).or_default().push(text.clone());
                 }

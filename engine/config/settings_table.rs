@@ -52,6 +52,9 @@ pub const ENV_PREFIX: &str = "SIGHTLINE_";
 /// log filter.
 pub const ENV_OTHER: [&str; 3] = ["SIGHTLINE_DATA", "SIGHTLINE_CONFIG", "SIGHTLINE_LOG"];
 
+/// How the variables begin that say how long this project's own tests run. Programs that a test starts inherit them.
+pub const ENV_TEST_PREFIX: &str = "SIGHTLINE_TEST_";
+
 /// The variables that NATS's own tools read, and the setting that each one stands for.
 pub const ENV_NATS: [(&str, &str); 10] = [
     ("NATS_URL", "nats.url"),

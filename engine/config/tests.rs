@@ -85,8 +85,13 @@ lateness: 5m
 log:
   level: inof
 ";
-    let env = [("SIGHTLINE_STATE_DRI", "/x"), ("SIGHTLINE_API_LISTEN", "9464"), ("SIGHTLINE_DATA", "/data")];
-    let told = errors(file, &env, &[("rules.path", "x")]);
+    let env = [
+        ("SIGHTLINE_STATE_DRI", "/x"),
+        ("SIGHTLINE_API_LISTEN", "9464"),
+        ("SIGHTLINE_DATA", "/data"),
+        ("SIGHTLINE_TEST_SIM_SEEDS", "7"),
+    ];
+    let told = errors(file, &env, &[("rules.path", "x"), ("rules.paths", "")]);
     for expected in [
         "error: unknown setting `ulr`\n  --> sightline.yaml:2:3\n  = help: did you mean `nats.url`?",
         "error: engine.lateness: `300` has no unit\n  --> sightline.yaml:4:13\n  = help: write 300s",
@@ -100,11 +105,12 @@ log:
         "error: log.level: `inof` is not known\n  --> sightline.yaml:15:10\n  = help: did you mean `info`?",
         "error: api.listen: `9464` is no address\n  --> env SIGHTLINE_API_LISTEN",
         "error: unknown environment variable `SIGHTLINE_STATE_DRI`\n  --> env SIGHTLINE_STATE_DRI\n  = help: did you mean `SIGHTLINE_STATE_DIR`?",
+        "error: rules.paths: an empty text\n  --> flag rules.paths",
         "error: unknown setting `rules.path`\n  --> flag rules.path\n  = help: did you mean `rules.paths`?",
     ] {
         assert!(told.contains(expected), "missing:\n{expected}\n\nin:\n{told}");
     }
-    assert_eq!(told.matches("error: ").count(), 13, "{told}");
+    assert_eq!(told.matches("error: ").count(), 14, "{told}");
 }
 
 #[test]

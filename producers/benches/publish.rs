@@ -1,6 +1,6 @@
 //! How fast events get into the log of a real server: against the bare client, without frames and with them.
 //!
-//! `cargo bench -p sightline-producers --bench publish`; `SIGHTLINE_BENCH_EVENTS` says how many events a run has (100,000).
+//! `cargo bench -p sightline-producers --bench publish`; `SIGHTLINE_TEST_BENCH_EVENTS` says how many events a run has (100,000).
 //! Each line: name, measured (events/s), target, ratio of the two, pass or short. Runs are taken in turn, three of each,
 //! and the median counts: what else the machine does then meets all of them.
 
@@ -97,7 +97,7 @@ fn line(name: &str, measured: f64, target: f64) {
 #[tokio::main]
 async fn main() {
     let events =
-        std::env::var("SIGHTLINE_BENCH_EVENTS").map_or(100_000, |text| text.parse().expect("a number"));
+        std::env::var("SIGHTLINE_TEST_BENCH_EVENTS").map_or(100_000, |text| text.parse().expect("a number"));
     let server = Server::with_events().await;
     let mut rates: [Vec<f64>; 4] = Default::default();
     for round in 0..ROUNDS {

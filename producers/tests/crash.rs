@@ -5,7 +5,7 @@
 //! which one it was told that they are kept; the next life begins there, as a bridge does with its cursor. What it was not
 //! told of it offers again.
 //!
-//! `SIGHTLINE_CRASH_KILLS` says how many deaths there are in all; 40 where it does not.
+//! `SIGHTLINE_TEST_CRASH_KILLS` says how many deaths there are in all; 40 where it does not.
 
 mod server;
 
@@ -170,8 +170,8 @@ impl Stage {
 }
 
 fn kills() -> u64 {
-    let Ok(text) = std::env::var("SIGHTLINE_CRASH_KILLS") else { return 40 };
-    text.parse().unwrap_or_else(|_| panic!("SIGHTLINE_CRASH_KILLS={text:?} is no number"))
+    let Ok(text) = std::env::var("SIGHTLINE_TEST_CRASH_KILLS") else { return 40 };
+    text.parse().unwrap_or_else(|_| panic!("SIGHTLINE_TEST_CRASH_KILLS={text:?} is no number"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -232,7 +232,7 @@ async fn a_spool_that_is_full_slows_down_and_loses_nothing() {
     server.kill();
     let outbox = outbox(&server, config(folder.path())).await;
     let large = "x".repeat(100_000);
-    let total: u64 = 400;
+    let total: u64 = 700;
     let feed = {
         let outbox = outbox.clone();
         tokio::spawn(async move {
@@ -241,7 +241,7 @@ async fn a_spool_that_is_full_slows_down_and_loses_nothing() {
             }
         })
     };
-    // 40 MB do not fit into 16 MiB.
+    // 70 MB do not fit into 16 MiB and the 64 frames, of half a MiB each, that wait for the disk.
     while outbox.metrics().spool.expect("a spool").bytes < 15 << 20 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

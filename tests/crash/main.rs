@@ -5,8 +5,8 @@
 //! a [`stage`], until it dies at a crash point (`engine/crash_point.rs`) or at a random moment. Then the next life
 //! begins. [`outputs`] compares. [`faults`] has what happens once.
 //!
-//! `SIGHTLINE_CRASH_KILLS` says how many deaths there are in all; 100 where it does not. `SIGHTLINE_CRASH_SEED` repeats
-//! a workload and its choices (what the clock adds to them, it cannot repeat).
+//! `SIGHTLINE_TEST_CRASH_KILLS` says how many deaths there are in all; 100 where it does not. `SIGHTLINE_TEST_CRASH_SEED`
+//! repeats a workload and its choices (what the clock adds to them, it cannot repeat).
 
 mod campaign;
 mod faults;
@@ -31,11 +31,11 @@ const SYNC_ALWAYS: &str = "jetstream { store_dir: \"$STORE_DIR\", sync_interval:
 
 /// So many of the deaths in all, in percent.
 fn kills(percent: usize) -> usize {
-    number("SIGHTLINE_CRASH_KILLS").unwrap_or(100) * percent / 100
+    number("SIGHTLINE_TEST_CRASH_KILLS").unwrap_or(100) * percent / 100
 }
 
 fn seed(own: u64) -> u64 {
-    own ^ number("SIGHTLINE_CRASH_SEED").unwrap_or(0) as u64
+    own ^ number("SIGHTLINE_TEST_CRASH_SEED").unwrap_or(0) as u64
 }
 
 fn number(variable: &str) -> Option<usize> {

@@ -1,7 +1,7 @@
 //! Sigma rules mean here what they mean elsewhere.
 //!
 //! SigmaHQ's rules and four lanes of events are read from `SIGHTLINE_DATA`, where it is set; a few of both ship in
-//! `tests/data/sigma`. `SIGHTLINE_SIGMA_EVENTS` is how many events of each lane are compared, `SIGHTLINE_SIGMA_CASES` how many
+//! `tests/data/sigma`. `SIGHTLINE_TEST_SIGMA_EVENTS` is how many events of each lane are compared, `SIGHTLINE_TEST_SIGMA_CASES` how many
 //! random correlations of each type and order (`make sigma` for the long run). The references are no part of what ships:
 //! they are built and fetched here, and where that cannot be done the test says what it skips.
 
@@ -37,8 +37,8 @@ fn shipped() -> PathBuf {
 
 /// The events of each lane that are compared.
 fn events_max() -> usize {
-    let said = std::env::var("SIGHTLINE_SIGMA_EVENTS").ok();
-    said.map_or(300, |said| said.parse().expect("SIGHTLINE_SIGMA_EVENTS is a number"))
+    let said = std::env::var("SIGHTLINE_TEST_SIGMA_EVENTS").ok();
+    said.map_or(300, |said| said.parse().expect("SIGHTLINE_TEST_SIGMA_EVENTS is a number"))
 }
 
 /// The files that load together, and what is said of the others.
@@ -156,8 +156,8 @@ fn correlations_are_those_of_pysigma() {
         Err(why) => return eprintln!("SKIPPED: pySigma cannot be had here: {why}"),
     };
     let said = |name: &str| std::env::var(name).ok().map(|said| said.parse::<u64>().expect("a number"));
-    let each = said("SIGHTLINE_SIGMA_CASES").unwrap_or(4);
-    let first = said("SIGHTLINE_SIGMA_SEED").unwrap_or(0);
+    let each = said("SIGHTLINE_TEST_SIGMA_CASES").unwrap_or(4);
+    let first = said("SIGHTLINE_TEST_SIGMA_SEED").unwrap_or(0);
     let mut cases = Vec::new();
     for sort in correlations::SORTS {
         for order in correlations::ORDERS {

@@ -2,8 +2,8 @@
 //! run follows from its seed.
 //!
 //! - `cargo test --test sim`: 500 seeds.
-//! - `SIGHTLINE_SIM_SEEDS=10000 cargo test --test sim`: as many, from `SIGHTLINE_SIM_FIRST` (0) on.
-//! - `SIGHTLINE_SIM_SEED=7 cargo test --test sim -- --nocapture`: one, and everything that happens in it.
+//! - `SIGHTLINE_TEST_SIM_SEEDS=10000 cargo test --test sim`: as many, from `SIGHTLINE_TEST_SIM_FIRST` (0) on.
+//! - `SIGHTLINE_TEST_SIM_SEED=7 cargo test --test sim -- --nocapture`: one, and everything that happens in it.
 
 mod faults;
 mod oracle;
@@ -23,7 +23,7 @@ use world::World;
 const SEEDS: u64 = 500;
 /// Every so many seeds one is run twice.
 const TWICE_EVERY: u64 = 10;
-/// So many failing seeds say enough, unless `SIGHTLINE_SIM_FAILURES` wants more.
+/// So many failing seeds say enough, unless `SIGHTLINE_TEST_SIM_FAILURES` wants more.
 const FAILURES_MAX: u64 = 20;
 
 /// Seeds that found something, and what. They say it again only under the generator of their time; what they found is
@@ -71,7 +71,7 @@ fn twice(seed: u64) -> Result<Outcome, String> {
 
 #[test]
 fn the_log_alone_decides_what_comes_out_whatever_happens() {
-    if let Some(seed) = number("SIGHTLINE_SIM_SEED") {
+    if let Some(seed) = number("SIGHTLINE_TEST_SIM_SEED") {
         let outcome = run(seed, true);
         match outcome {
             Ok(outcome) => println!("{outcome:?}"),
@@ -79,10 +79,10 @@ fn the_log_alone_decides_what_comes_out_whatever_happens() {
         }
         return;
     }
-    let first = number("SIGHTLINE_SIM_FIRST").unwrap_or(0);
-    let seeds = number("SIGHTLINE_SIM_SEEDS").unwrap_or(SEEDS);
+    let first = number("SIGHTLINE_TEST_SIM_FIRST").unwrap_or(0);
+    let seeds = number("SIGHTLINE_TEST_SIM_SEEDS").unwrap_or(SEEDS);
     let began = std::time::Instant::now();
-    let failures_max = number("SIGHTLINE_SIM_FAILURES").unwrap_or(FAILURES_MAX);
+    let failures_max = number("SIGHTLINE_TEST_SIM_FAILURES").unwrap_or(FAILURES_MAX);
     let next = AtomicU64::new(first);
     let failures = Mutex::new(Vec::new());
     let total = Mutex::new(Outcome::default());
@@ -105,7 +105,7 @@ fn the_log_alone_decides_what_comes_out_whatever_happens() {
     println!("{seeds} seeds from {first} in {:.1?}: {total:?}", began.elapsed());
     let failures = failures.into_inner().expect("no panic holds it");
     for (seed, why) in &failures {
-        println!("seed {seed}: {why}\n  SIGHTLINE_SIM_SEED={seed} cargo test --test sim -- --nocapture");
+        println!("seed {seed}: {why}\n  SIGHTLINE_TEST_SIM_SEED={seed} cargo test --test sim -- --nocapture");
     }
     assert!(
         failures.is_empty(),

@@ -82,7 +82,7 @@ impl Server {
         let consumer = stream.create_consumer(config).await.expect("a consumer");
         let mut log = Vec::new();
         while (log.len() as u64) < last {
-            let mut batch = consumer.batch().max_messages(500).messages().await.expect("the server answers");
+            let mut batch = consumer.fetch().max_messages(500).messages().await.expect("the server answers");
             while let Some(message) = batch.next().await {
                 let message = message.expect("a message").message;
                 let headers = message.headers.unwrap_or_default();
