@@ -141,7 +141,8 @@ fn template_and_show_read_back_to_the_same_settings() {
     let changed = load(
         "rules: {paths: [a b, 'c#d']}\nengine:\n  sources: {edr: {severity: high}}\nnats: {name: 'yes: #'}\n",
         &[("SIGHTLINE_API_LISTEN", "")],
-        &[("worker.partitions", "4")],
+        // Characters that stand in JSON as they are, and not in YAML.
+        &[("worker.partitions", "4"), ("rules.paths", "a\u{9f}b\u{feff}"), ("rules.paths", "c\u{2028}d")],
     )
     .expect("valid");
     assert_eq!(load(&changed.origins.show(), &[], &[]).expect("valid").config, changed.config);

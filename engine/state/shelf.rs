@@ -17,8 +17,8 @@ use super::chunk::{self, Entry, Frame, Kind, Raw};
 use super::index::{Address, ENTRIES_MAX, Index, SLOTS_MAX};
 use super::packed::{self, Prelude, Words};
 use super::scratch::{OnDisk, Scratch};
+use super::state_key::StateKey;
 use super::store::{ChunkLine, NewChunk};
-use super::table::StateKey;
 
 /// A chunk is cut when it holds this much: large enough that a million keys are some dozens of values to the store below,
 /// small enough to be written at once. One state larger than this makes a chunk of its own. In the tests of this room it is
