@@ -8,6 +8,7 @@ use crate::correlate::decide::Decision;
 use crate::correlate::effect::{Counted, Effect};
 use crate::correlate::key_state::{KeyState, Now};
 use crate::correlate::moments::Used;
+use crate::correlate::shadow::Shadows;
 use crate::hit::Hit;
 use crate::pattern::Stamp;
 use crate::rule::{Rule, Timing, Unit};
@@ -96,7 +97,8 @@ impl KeyState {
     /// Decides whether a moment ends with an event, and says what follows.
     fn decide(&mut self, unit: &Unit, rule: &Rule, event: Stamp, now: Now<'_>, effects: &mut Vec<Effect>) {
         let index = unit.rules[usize::from(rule.member)];
-        let found = match self.members[usize::from(rule.member)].decide(rule, event) {
+        let shadows = Shadows::of(unit, &self.incidents);
+        let found = match self.members[usize::from(rule.member)].decide(rule, event, &shadows) {
             Decision::Nothing => return,
             Decision::Unknown => return effects.push(Effect::Count(index, Counted::Unknown)),
             Decision::Found(found) => found,

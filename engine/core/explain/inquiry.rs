@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sightline_schemas::{Event, EventId, EventTime, Incident, IncidentMessage, Position, TimeSource};
 
 use crate::correlate::Completion;
-use crate::detect::completion_hits;
+use crate::detect::{completion_hits, measured};
 use crate::explain::unmet::{Unmet, unmet};
 use crate::explain::why_not::{WhyNot, answer};
 use crate::field::Field;
@@ -14,7 +14,7 @@ use crate::hit::{Measured, RuleIndex};
 use crate::key::Key;
 use crate::limits::NEAR_MISSES_MAX;
 use crate::pattern::TrackHit;
-use crate::rule::{Input, KeyPart, RuleSet, Step, Unit};
+use crate::rule::{Input, KeyPart, Need, RuleSet, Step, Unit};
 
 /// An event or a completion that satisfies a step for the key.
 #[derive(Clone, Debug)]
@@ -125,11 +125,9 @@ impl Inquiry {
                 Whose::Ours if missing.is_empty() => {
                     let mut hit = seen.clone();
                     if let Some((field, normal)) = &step.counted {
-                        hit.value = field.first_text(event).and_then(|text| normal.apply(&text));
+                        hit.value = measured(step, field, *normal, event).as_ref().map(said);
                         if hit.value.is_none() {
-                            let expected = "a value to count".to_owned();
-                            let field = field.name().to_owned();
-                            near.push((at, vec![Unmet { field, expected, found: None }]));
+                            near.push((at, vec![not_counted(step, field, event)]));
                             continue;
                         }
                     }
@@ -256,6 +254,13 @@ fn said(value: &Measured) -> String {
         Measured::Text(text) => text.to_string(),
         Measured::Number(number) => number.to_string(),
     }
+}
+
+/// An event without what the step counts or measures.
+fn not_counted(step: &Step, field: &Field, event: &Event<'_>) -> Unmet {
+    let what =
+        if matches!(step.need, Need::Measure(..)) { "a number to measure" } else { "a value to count" };
+    Unmet { field: field.name().to_owned(), expected: what.to_owned(), found: field.first_text(event) }
 }
 
 enum Whose {
