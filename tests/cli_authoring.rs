@@ -8,7 +8,10 @@ use support::cli::{check, file, folder, run};
 fn patterns() -> Vec<String> {
     let (code, out, _) = run(&["new", "--help"]);
     assert_eq!(code, 0);
-    let listed = out.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split_once(':'));
+    let listed = out
+        .lines()
+        .take_while(|line| !line.starts_with("Options"))
+        .filter_map(|line| line.trim().strip_prefix("- ")?.split_once(':'));
     listed.map(|(name, _)| name.to_owned()).collect()
 }
 

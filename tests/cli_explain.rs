@@ -281,6 +281,21 @@ fn what_is_measured_is_told_with_the_value_that_it_reached_and_the_one_that_it_t
     told("few", &["step logons: number of events is 2 over 2 events, takes at least 2 and less than 3"]);
 }
 
+#[test]
+fn a_part_of_the_key_that_may_be_missing_is_asked_for_by_nothing() {
+    let dir = folder();
+    let rule = "rules: [{id: r, by: [host_id, {name: user, optional: true}], steps: [{name: a, match: {kind: k}, min_count: 2}]}]\n";
+    let rules = file(dir.path(), "rules.yaml", rule);
+    let events = file(dir.path(), "events.ndjson", &measured("10:00:00", "k", "x", "1"));
+    let ask = |user: &str| {
+        run(&["explain", "--rules", &rules, "--rule", "r", "--key", "h", "--key", user, &events])
+    };
+    let (code, out, err) = ask("");
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("missing a: 1 of 2"), "{out}");
+    assert!(ask("ann").1.contains("missing a: 0 of 2"), "{out}");
+}
+
 const ABSENT: &str = "rules:
   - id: unanswered
     late: 1m

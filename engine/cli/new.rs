@@ -217,8 +217,8 @@ const PERCENTILE: &str = r#"  - id: ID
     severity: medium
     window: 1h             # all evidence of a match lies within it, in event time
     late: 2m               # what a later event can undo waits so long before it is said
-    by: [host_id, domain]  # one window for each domain that each host asks
     distinct_events: false # an event counts for both steps
+    by: [host_id, domain]  # one window for each domain that each host asks
     steps:
       - name: enough
         match: {source: network, kind: dns}
@@ -360,8 +360,8 @@ const GROUP: &str = r#"  - id: ID.dump
     title: A credential dump on {{key.host_id}}
     description: What it means, and what to do about it.
     severity: high
-    window: 1h
     group: ID              # rules of a group share one incident for a key, so their keys are the same
+    window: 1h
     by: host_id
     steps:
       - name: dump
@@ -380,8 +380,8 @@ const GROUP: &str = r#"  - id: ID.dump
     title: A tool for that on {{key.host_id}}
     description: What it means, and what to do about it.
     severity: medium
-    window: 1h
     group: ID
+    window: 1h
     by: host_id
     steps:
       - name: tool

@@ -8,7 +8,7 @@ use sightline::bus::LogMessage;
 use sightline_schemas::subject::{CONTROL_TICK, EventSubject};
 use sightline_schemas::{EventTime, Severity};
 
-use super::oracle::{Between, Compare, Event, Measure, Need, Only, Rematch, Rule, Step};
+use super::oracle::{Between, Compare, Event, Grown, Measure, Need, Only, Rematch, Rule, Step};
 
 /// Chance, from a seed: xorshift64*.
 #[derive(Clone, Debug)]
@@ -110,6 +110,8 @@ fn event_rules(chance: &mut Chance) -> Vec<Rule> {
         if ordered {
             with_bounds(chance, &mut rule);
         }
+        // Whoever builds on it hears of it all the same.
+        rule.generate = group.is_some() || !chance.once_in(8);
         if group.is_some() {
             rule.group.clone_from(&group);
             if let Some(first) = rules.first() {
@@ -168,9 +170,21 @@ fn rule(chance: &mut Chance, at: usize) -> Rule {
         optional,
         suppress: if chance.once_in(3) { chance.pick(&[1, 5, 15, 40]) } else { 0 },
         rematch,
+        generate: true,
+        raises: if chance.once_in(4) { raises(chance) } else { Vec::new() },
         steps: Vec::new(),
         until: None,
     }
+}
+
+fn raises(chance: &mut Chance) -> Vec<(Grown, usize, Severity)> {
+    let kinds = [Grown::Events, Grown::Matches, Grown::Hosts, Grown::Users, Grown::Sources, Grown::Score];
+    let one = |chance: &mut Chance| {
+        let grown = chance.pick(&kinds);
+        let least = if grown == Grown::Score { 1 + chance.below(60) } else { 1 + chance.below(4) };
+        (grown, least, chance.pick(&Severity::ALL))
+    };
+    (0..1 + chance.below(2)).map(|_| one(chance)).collect()
 }
 
 fn event_step(chance: &mut Chance, at: usize, ordered: bool) -> Step {
@@ -254,6 +268,9 @@ fn chain_rule(chance: &mut Chance, below: &[Rule]) -> Rule {
         }
         new.steps.push(step);
     }
+    // Neither can hosts, users and sources be counted, of which that event is the one that tells.
+    let is_open = |grown: Grown| matches!(grown, Grown::Hosts | Grown::Users | Grown::Sources);
+    new.raises.retain(|(grown, _, _)| !is_open(*grown));
     // What a second completion lacks for the key it must not be asked for; and which of the events of one instant gives
     // a completion its values is open, so these are not counted.
     for step in &mut new.steps {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::oracle::{Between, Compare, Measure, Need, Only, Rematch, Rule, Step};
+use sightline_schemas::Severity;
+
+use super::oracle::{Between, Compare, Grown, Measure, Need, Only, Rematch, Rule, Step};
 
 /// The rules as a rule file.
 pub fn rule_file(rules: &[Rule], late: i64) -> String {
@@ -49,6 +51,16 @@ fn policies_text(rule: &Rule) -> String {
     let mut text = String::new();
     if rule.suppress > 0 {
         let _ = write!(text, ", suppress: {{for: {}s}}", rule.suppress);
+    }
+    if !rule.generate {
+        text.push_str(", generate: false");
+    }
+    if !rule.raises.is_empty() {
+        let raise = |(grown, least, severity): &(Grown, usize, Severity)| {
+            format!("{{{}: {least}, severity: {}}}", grown.name(), severity.as_str())
+        };
+        let raises: Vec<String> = rule.raises.iter().map(raise).collect();
+        let _ = write!(text, ", severity_at: [{}]", raises.join(", "));
     }
     if let Rematch::Reopen { unless_unspecified } = rule.rematch {
         text.push_str(", on_rematch: reopen");

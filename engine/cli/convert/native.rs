@@ -82,11 +82,11 @@ pub(super) fn yaml(rule: &Rule) -> String {
     }
     line("by", flow(&Value::from(rule.by.clone())));
     if let Some(until) = &rule.until {
-        let mut block = serde_json::Map::from_iter([("match".to_owned(), until.conditions.clone())]);
-        if !until.by.is_empty() {
-            block.insert("by".to_owned(), fields(&until.by));
-        }
-        let _ = writeln!(out, "    until: {}", flow(&block.into()));
+        let by = match until.by.is_empty() {
+            true => String::new(),
+            false => format!(", by: {}", flow(&fields(&until.by))),
+        };
+        let _ = writeln!(out, "    until: {{match: {}{by}}}", flow(&until.conditions));
     }
     let _ = writeln!(out, "    steps:");
     rule.steps.iter().for_each(|step| write_step(step, &mut out));

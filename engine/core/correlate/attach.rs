@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sightline_schemas::control::Asked;
 use sightline_schemas::incident::Scope;
-use sightline_schemas::{Change, EventId, IncidentId, IncidentMessage, Status};
+use sightline_schemas::{Change, EventId, EventTime, IncidentId, IncidentMessage, Status};
 
 use crate::correlate::effect::{Completion, Effect};
 use crate::correlate::incident::{Head, IncidentState};
@@ -266,10 +266,10 @@ impl KeyState {
         }
     }
 
-    /// Says what was held back and is due.
-    pub(super) fn say_due(&mut self, now: Now<'_>, effects: &mut Vec<Effect>) {
+    /// Says what was held back and is due by `until`.
+    pub(super) fn say_due(&mut self, now: Now<'_>, until: EventTime, effects: &mut Vec<Effect>) {
         for at in 0..self.incidents.len() {
-            if self.incidents[at].due.is_some_and(|due| due <= now.log_time) {
+            if self.incidents[at].due.is_some_and(|due| due <= until) {
                 let message = self.message(at, Change::Updated, now);
                 effects.push(Effect::Publish(Box::new(message)));
             }

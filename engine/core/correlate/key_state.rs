@@ -269,18 +269,19 @@ impl KeyState {
         Verdict::Taken { matches, suppressed: suppressed.min(matches) }
     }
 
-    /// Log time goes on: settles what waits no longer, and says what was held back and is due.
-    pub fn pass_time(&mut self, now: Now<'_>, effects: &mut Vec<Effect>) {
-        if self.waiting_due().is_some_and(|due| due <= now.log_time) {
+    /// Log time goes on, up to `until`: settles what waits no longer, and says what was held back and is due. The message
+    /// at hand may be much later; what other rules find out in between must be here before what is later than that settles.
+    pub fn pass_time(&mut self, now: Now<'_>, until: EventTime, effects: &mut Vec<Effect>) {
+        if self.waiting_due().is_some_and(|due| due <= until) {
             match now.rules.unit_by_id(&self.unit) {
                 Some(unit) => {
                     self.refresh(unit, now);
-                    self.settle_by_log_time(unit, now, effects);
+                    self.settle_by_log_time(unit, now, until, effects);
                 }
                 None => self.leave_rules(),
             }
         }
-        self.say_due(now, effects);
+        self.say_due(now, until, effects);
     }
 
     /// The rules are gone: nothing waits any more, and should they come back, they start afresh.

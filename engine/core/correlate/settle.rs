@@ -55,18 +55,24 @@ impl KeyState {
         }
     }
 
-    /// Log time went on.
-    pub(super) fn settle_by_log_time(&mut self, unit: &Unit, now: Now<'_>, effects: &mut Vec<Effect>) {
+    /// Log time went on, up to `until`.
+    pub(super) fn settle_by_log_time(
+        &mut self,
+        unit: &Unit,
+        now: Now<'_>,
+        until: EventTime,
+        effects: &mut Vec<Effect>,
+    ) {
         for rule in &unit.rules {
             let rule = now.rules.rule(*rule);
             let Timing::Settled { wait } = rule.timing else { continue };
             let member = usize::from(rule.member);
             let waiting = self.members[member].waiting.as_mut().expect("a rule that waits has one");
-            if let Some(upto) = waiting.settled_by(now.log_time) {
+            if let Some(upto) = waiting.settled_by(until) {
                 self.settle(unit, rule, wait, upto, now, effects);
             }
             while let Some(event) =
-                self.members[member].waiting.as_mut().and_then(|waiting| waiting.suspect_by(now.log_time))
+                self.members[member].waiting.as_mut().and_then(|waiting| waiting.suspect_by(until))
             {
                 self.decide(unit, rule, event, now, effects);
             }

@@ -176,6 +176,9 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
     let mut steps = Vec::new();
     let mut missing = Vec::new();
     for (at, step) in rule.steps.iter().enumerate() {
+        if rule.pattern.is_witness(at) {
+            continue;
+        }
         if !is_wanted(rule, at) {
             missing.extend(forbidden(rule, at, &hits, &reached));
             continue;
@@ -333,6 +336,6 @@ fn nearest_miss(log: &StepLog, reached: &Reached) -> Option<Reason> {
         Some((_, to)) if at > to => at.since(to),
         _ => 0,
     };
-    let nearest = log.near.iter().min_by_key(|near| (near.unmet.len(), distance(near.seen.at)))?;
+    let nearest = log.near.iter().min_by_key(|near| (near.fails, distance(near.seen.at)))?;
     Some(Reason::Unmet { piece: piece(&nearest.seen), unmet: nearest.unmet.clone() })
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use sightline_schemas::control::EngineSettings;
+
+use crate::rule::check;
 use crate::rule::diagnostic::{Diagnostic, Source};
 use crate::rule::draft::Problems;
 use crate::rule::tree::{self, Kind, Node};
@@ -60,6 +63,12 @@ pub fn convert(files: &[Source]) -> Result<Converted, Vec<Diagnostic>> {
     }
     let mut lists = BTreeSet::new();
     rules.iter().for_each(|rule| lists_named_by(rule, &mut lists));
+    // What is native now must be what native rules may be. What lists hold does not matter to that.
+    let named: String = lists.iter().map(|list| format!("  {}: [x]\n", print::quoted(list))).collect();
+    let lists_file = Source { name: "lists.yaml".to_owned(), text: format!("lists:\n{named}") };
+    let more = (!lists.is_empty()).then_some(lists_file);
+    let all: Vec<Source> = files.iter().cloned().chain(more).collect();
+    check(&all, &EngineSettings::default())?;
     let values =
         |list: String| format!("the values of `{list}`: name that list under `lists` beside these rules");
     left_out.extend(lists.into_iter().map(values));

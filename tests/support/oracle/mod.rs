@@ -19,7 +19,8 @@ use sightline_schemas::{EventId, EventTime, IncidentId, Severity};
 
 use super::outcome::Summary;
 use moments::{ALIVE, Complete, Hit, Stamp, UNTIL, moments};
-pub use terms::{Between, Compare, Event, Measure, Need, Only, Rematch, Rule, Step};
+use terms::weight;
+pub use terms::{Between, Compare, Event, Grown, Measure, Need, Only, Rematch, Rule, Step};
 
 /// Pieces of evidence of a step that an incident lists at either end.
 const LISTED_AT_EITHER_END: usize = 12;
@@ -271,6 +272,9 @@ impl<'r> Oracle<'r> {
     fn incidents(&self, name: &PlaceName) -> Vec<Incident> {
         let place = &self.places[name];
         let unit = self.unit(name);
+        if unit.members.iter().any(|member| !self.rules[*member].generate) {
+            return Vec::new();
+        }
         let gap = if unit.reopens { i64::MAX } else { unit.span.max(unit.suppress) };
         // Every moment of every rule of the unit, with its evidence.
         let mut all: BTreeMap<Moment, Complete> = BTreeMap::new();
@@ -325,21 +329,39 @@ impl<'r> Oracle<'r> {
             let rule = &self.rules[hit.rule];
             by_step.entry((rule.id.clone(), rule.steps[hit.step].name.clone())).or_default().push(hit);
         }
+        let (sources, hosts, users) = (
+            texts(&|hit| Some(hit.source.clone())),
+            texts(&|hit| hit.fields.get("host_id").filter(|host| !host.is_empty()).cloned()),
+            texts(&|hit| hit.fields.get("user").cloned()),
+        );
+        let own = match rule.severity_max {
+            true => hits.iter().map(|hit| hit.severity).max().unwrap_or_default(),
+            false => rule.severity,
+        };
+        let weights: BTreeMap<Stamp, usize> =
+            hits.iter().map(|hit| (hit.stamp(), weight(hit.severity))).collect();
+        let grown = |grown: Grown| match grown {
+            Grown::Events => events.len(),
+            Grown::Matches => run.len(),
+            Grown::Hosts => hosts.len(),
+            Grown::Users => users.len(),
+            Grown::Sources => sources.len(),
+            Grown::Score => weights.values().sum(),
+        };
+        let raised = rule.raises.iter().filter(|(what, least, _)| grown(*what) >= *least);
+        let severity = raised.map(|(_, _, severity)| *severity).chain([own]).max().unwrap_or(own);
         let summary = Summary {
             id,
             tenant: name.0.clone(),
             rule: rule.id.clone(),
-            severity: match rule.severity_max {
-                true => hits.iter().map(|hit| hit.severity).max().unwrap_or_default(),
-                false => rule.severity,
-            },
+            severity,
             first_event_at: time(hits.iter().map(|hit| hit.at).min().unwrap_or(0)),
             last_event_at: time(hits.iter().map(|hit| hit.at).max().unwrap_or(0)),
             event_count: events.len() as u64,
             suppressed_count: run.len() as u64 - 1,
-            sources: texts(&|hit| Some(hit.source.clone())),
-            hosts: texts(&|hit| hit.fields.get("host_id").filter(|host| !host.is_empty()).cloned()),
-            users: texts(&|hit| hit.fields.get("user").cloned()),
+            sources,
+            hosts,
+            users,
             evidence: listed(&by_step),
             explain: self.explained(&by_step, &run),
         };

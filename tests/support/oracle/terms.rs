@@ -26,6 +26,10 @@ pub struct Rule {
     pub suppress: i64,
     /// What matches after the end of an incident do.
     pub rematch: Rematch,
+    /// Whether there are incidents, or only completions.
+    pub generate: bool,
+    /// From how many on of what an incident has the severity is raised.
+    pub raises: Vec<(Grown, usize, Severity)>,
     pub steps: Vec<Step>,
     /// What ends a sequence that has begun: events of this kind.
     pub until: Option<&'static str>,
@@ -38,6 +42,42 @@ pub enum Rematch {
     New,
     /// They open it again; one that was resolved without a word stays closed, if that is said.
     Reopen { unless_unspecified: bool },
+}
+
+/// What an incident has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grown {
+    Events,
+    Matches,
+    Hosts,
+    Users,
+    Sources,
+    Score,
+}
+
+impl Grown {
+    /// As a rule calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Grown::Events => "events",
+            Grown::Matches => "matches",
+            Grown::Hosts => "hosts",
+            Grown::Users => "users",
+            Grown::Sources => "sources",
+            Grown::Score => "score",
+        }
+    }
+}
+
+/// What an event of that severity weighs.
+pub(super) fn weight(severity: Severity) -> usize {
+    match severity {
+        Severity::Info => 1,
+        Severity::Low => 5,
+        Severity::Medium => 10,
+        Severity::High => 20,
+        Severity::Critical => 40,
+    }
 }
 
 /// Which completions satisfy a step.
