@@ -307,7 +307,7 @@ fn history(chance: &mut Chance, late: i64, may_end: bool) -> Vec<Entry> {
         arrivals.sort_by_key(|(arrival, number, _)| (*arrival, *number));
     }
     let mut history: Vec<Entry> = arrivals.into_iter().map(|(_, _, event)| Entry::Event(event)).collect();
-    if chance.once_in(3) {
+    if chance.once_in(2) {
         for _ in 0..1 + chance.below(4) {
             let statuses = ["triaged", "contained", "resolved", "dismissed", "closed"];
             let status = chance.pick(if may_end { &statuses } else { &statuses[..2] });

@@ -73,15 +73,13 @@ impl KeyState {
         let earlier = near.next().map(|(at, _)| at);
         let later = near.next().map(|(at, _)| at);
         let Some(mut at) = earlier else {
-            // Evidence for a moment whose incident is no longer remembered: said and gone.
-            if !found.is_new {
-                return false;
-            }
             return match self.reopened_by_matches(unit) {
                 Some(at) => {
                     self.match_closed(at, unit, rule, &found, pending, now, effects);
                     false
                 }
+                // Evidence for a moment whose incident is no longer remembered: said and gone.
+                None if !found.is_new => false,
                 None => {
                     self.open(unit, rule, found, pending, now, effects);
                     true
@@ -142,7 +140,9 @@ impl KeyState {
         now: Now<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        self.incidents[at].add_moment(found.moment);
+        if found.is_new {
+            self.incidents[at].add_moment(found.moment);
+        }
         self.add_evidence(at, rule, found, pending);
         let at = self.reorder(at);
         let Rematch::Reopen { unless } = &unit.rematch else { return };
@@ -153,6 +153,8 @@ impl KeyState {
         let incident = &mut self.incidents[at];
         let stays = incident.resolution().filter(|resolution| unless.contains(resolution));
         let message = match stays {
+            // What was found already opened it, and people have ended it since.
+            None if !found.is_new => None,
             None => {
                 let asked = Asked { status: Status::Open, resolution: None };
                 incident.change_status(asked, &actor, Some(&matched), now.position, now.log_time)
