@@ -2,13 +2,10 @@
 
 mod support;
 
-use std::net::TcpListener;
-use std::process::{Child, Stdio};
-use std::time::Duration;
-
 use serde_json::Value;
-use support::cli::{check, file, folder, run, sightline};
+use support::cli::{check, file, folder, run};
 use support::nats::NatsServer;
+use support::running::Running;
 
 const RULE: &str = "rules:
   - id: brute_force
@@ -200,65 +197,121 @@ fn an_incident_is_told_with_its_time_line_gaps_and_rule() {
     assert_eq!(told["time_line"][1]["gap_micros"], 30_000_000);
 }
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_running_worker_and_the_streams_answer_too() {
     let stage = stage();
     let server = NatsServer::start();
-    let url = server.url();
-    assert_eq!(run(&["--nats-url", &url, "stream", "setup"]).0, 0);
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
-    let api = format!("127.0.0.1:{port}");
-    let state = format!("state.dir={}", stage.dir.path().join("state").display());
-    let rules = format!("rules.paths=[{}]", stage.rules);
-    let listen = format!("api.listen={api}");
-    let arguments = ["run", "--nats-url", &url, "--set", &state, "--set", &rules, "--set", &listen];
-    let _worker =
-        Running(sightline(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs"));
-    let asked = |more: &[&str]| run(&[&["explain", "--nats-url", &url, "--set", &listen], more].concat());
-    let until = |more: &[&str], part: &str| {
-        for _ in 0..300 {
-            let (code, out, _) = asked(more);
-            if code == 0 && out.contains(part) {
-                return out;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("{more:?} never says {part:?}: {:?}", asked(more));
-    };
-    until(&["--worker", "--rule", "brute_force", "--key", "web-01", "--key", "bob"], "no step was satisfied");
-    publish(&url);
-    let nearly =
-        ["--worker", &format!("http://{api}"), "--rule", "brute_force", "--key", "web-01", "--key", "bob"];
-    until(&nearly, "1 of 2 steps between 2026-05-08T12:02:00Z and 2026-05-08T12:02:30Z");
+    let worker = Running::start(&server, stage.dir.path(), &stage.rules);
+    let of_bob = ["--rule", "brute_force", "--key", "web-01", "--key", "bob"];
+    let until = |more: &[&str], part: &str| worker.until(&[&["explain"], more].concat(), &[part]);
+    until(&[&["--worker"], &of_bob[..]].concat(), "no step was satisfied");
+    worker.publish(&events());
+    let api = format!("http://{}", worker.api);
+    let nearly = "1 of 2 steps between 2026-05-08T12:02:00Z and 2026-05-08T12:02:30Z";
+    until(&[&["--worker", &api], &of_bob[..]].concat(), nearly);
     let id = the_incident(&stage);
     let told = until(&["--worker", "--incident", &id], " HIGH  brute_force  host_id=web-01 user=alice");
     assert!(told.contains("    - id: brute_force"), "{told}");
-    assert!(asked(&["--worker", "--incident", &"00".repeat(16)]).2.contains("is remembered"));
-    assert!(asked(&["--worker", "--rule", "x", "--key", "y"]).2.contains("there is no rule x"));
+    let asked = |more: &[&str]| worker.asked(&[&["explain", "--worker"], more].concat()).2;
+    assert!(asked(&["--incident", &"00".repeat(16)]).contains("is remembered"));
+    assert!(asked(&["--rule", "x", "--key", "y"]).contains("there is no rule x"));
 
     let told = until(&["--from-stream", "--incident", &id], "time line");
     assert!(told.contains("failures: 2 events, takes 2"), "{told}");
-    let told =
-        until(&["--from-stream", "--rule", "brute_force", "--key", "web-01", "--key", "bob"], "nearest: ");
+    let told = until(&[&["--from-stream"], &of_bob[..]].concat(), "nearest: ");
     assert!(told.contains("outcome is \"Success\", expected is \"success\""), "{told}");
 }
 
-fn publish(url: &str) {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(async {
-        let bus = async_nats::jetstream::new(async_nats::connect(url).await.expect("connected"));
-        for line in events().lines() {
-            let sent = bus.publish("events.default.edr", line.to_owned().into()).await.expect("sent");
-            sent.await.expect("stored");
+const MEASURES: &str = "rules:
+  - id: sent
+    window: 1h
+    late: 1m
+    steps: [{name: out, match: {kind: flow}, sum: {field: bytes, gte: 1000000}}]
+  - id: slow
+    window: 10m
+    late: 1m
+    steps: [{name: answers, match: {kind: http}, percentile: {field: ms, percent: 90, gt: 500}}]
+  - id: average
+    window: 10m
+    late: 1m
+    steps: [{name: answers, match: {kind: http}, avg: {field: ms, lt: 5}}]
+  - id: few
+    window: 10m
+    late: 1m
+    steps: [{name: logons, match: {kind: http}, count: {gte: 2, lt: 3}}]
+";
+
+fn measured(at: &str, kind: &str, field: &str, value: &str) -> String {
+    format!(
+        "{{\"source\":\"s\",\"kind\":\"{kind}\",\"ts\":\"2026-05-08T{at}Z\",\"host_id\":\"h\",\"fields\":{{\"{field}\":{value}}}}}\n"
+    )
+}
+
+#[test]
+fn what_is_measured_is_told_with_the_value_that_it_reached_and_the_one_that_it_takes() {
+    let dir = folder();
+    let rules = file(dir.path(), "rules.yaml", MEASURES);
+    let lines = [
+        measured("10:00:00", "flow", "bytes", "400000"),
+        measured("10:10:00", "flow", "bytes", "350000.5"),
+        // One that is alone, hours later, is not what came nearest.
+        measured("15:00:00", "flow", "bytes", "10"),
+        measured("15:00:01", "flow", "bytes", "\"much\""),
+        measured("10:00:00", "http", "ms", "10"),
+        measured("10:00:01", "http", "ms", "20"),
+        measured("10:00:02", "http", "ms", "120"),
+    ];
+    let events = file(dir.path(), "events.ndjson", &lines.concat());
+    let told = |rule: &str, parts: &[&str]| {
+        let (code, out, err) = run(&["explain", "--rules", &rules, "--rule", rule, "--key", "h", &events]);
+        assert_eq!(code, 0, "{err}");
+        for part in parts {
+            assert!(out.contains(part), "{part:?} in:\n{out}");
         }
-    });
+        out
+    };
+    let sum = "out: sum of bytes is 750000.5 over 2 events, takes at least 1000000 (249999.5 away)";
+    let out = told("sent", &[&format!("missing {sum}"), &format!("step {sum}, 2026-05-08T10:00:00Z, ")]);
+    assert!(out.contains("bytes is \"much\", expected a number to measure"), "{out}");
+    told(
+        "slow",
+        &["missing answers: 90th percentile of ms is 100 over 3 events, takes more than 500 (400 away)"],
+    );
+    told("average", &["missing answers: average of ms is 10 over 1 event, takes less than 5 (5 away)"]);
+    told("few", &["step logons: number of events is 2 over 2 events, takes at least 2 and less than 3"]);
+}
+
+#[test]
+fn a_part_of_the_key_that_may_be_missing_is_asked_for_by_nothing() {
+    let dir = folder();
+    let rule = "rules: [{id: r, by: [host_id, {name: user, optional: true}], steps: [{name: a, match: {kind: k}, min_count: 2}]}]\n";
+    let rules = file(dir.path(), "rules.yaml", rule);
+    let events = file(dir.path(), "events.ndjson", &measured("10:00:00", "k", "x", "1"));
+    let ask = |user: &str| {
+        run(&["explain", "--rules", &rules, "--rule", "r", "--key", "h", "--key", user, &events])
+    };
+    let (code, out, err) = ask("");
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("missing a: 1 of 2"), "{out}");
+    assert!(ask("ann").1.contains("missing a: 0 of 2"), "{out}");
+}
+
+const ABSENT: &str = "rules:
+  - id: unanswered
+    late: 1m
+    ordered: true
+    steps:
+      - {name: asked, match: {source: s, kind: asked}}
+      - {name: answered, match: {source: s, kind: answered}, absent: true, within: 4m}
+";
+
+#[test]
+fn a_rule_that_waits_for_its_deadline_says_so() {
+    let dir = folder();
+    let rules = file(dir.path(), "rules.yaml", ABSENT);
+    let events = file(dir.path(), "events.ndjson", &measured("10:00:00", "asked", "x", "1"));
+    let (code, out, err) =
+        run(&["explain", "--rules", &rules, "--rule", "unanswered", "--key", "h", &events]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("nothing is missing: it waits for 5m behind its last event"), "{out}");
 }

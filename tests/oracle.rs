@@ -11,9 +11,10 @@ use sightline::bus::LogMessage;
 use sightline_schemas::control::{EngineSettings, IncidentCommand, RuleFile, RulesMessage};
 use sightline_schemas::subject::incident_command;
 use sightline_schemas::{Change, EventTime, IncidentId, IncidentMessage};
-use support::histories::{Case, Entry, case, event_message, rule_file, tick};
+use support::histories::{Case, Entry, case, event_message, tick};
 use support::oracle::Oracle;
 use support::outcome::{Summary, broken_promises, latest, messages, remaining};
+use support::rule_text::rule_file;
 use support::runs::{Run, batches, batches_without_room, fresh};
 
 const CASES: u64 = 12_000;
@@ -23,6 +24,9 @@ struct Outcome {
     engine: BTreeMap<IncidentId, Summary>,
     definition: BTreeMap<IncidentId, Summary>,
     broken: Vec<String>,
+    /// How often something was done about what a rule found.
+    reopened: usize,
+    suppressed: usize,
 }
 
 impl Outcome {
@@ -102,7 +106,10 @@ fn outcome(case: &Case) -> Outcome {
     if run.counts.late > 0 || !run.dead_letters.is_empty() || run.counts.commands.1 > 0 {
         broken.push(format!("{:?} and {} dead letters", run.counts, run.dead_letters.len()));
     }
-    let mut outcome = Outcome { engine: remaining(&said), definition: oracle.result(), broken };
+    let reopened = said.iter().filter(|message| message.change == Change::Reopened).count();
+    let suppressed = oracle.silent_moments();
+    let mut outcome =
+        Outcome { engine: remaining(&said), definition: oracle.result(), broken, reopened, suppressed };
     for summary in outcome.engine.values_mut().chain(outcome.definition.values_mut()) {
         Oracle::leave_open(&case.rules, summary);
     }
@@ -186,13 +193,17 @@ fn number(name: &str, default: u64) -> u64 {
 fn random_histories_come_to_what_the_definition_says() {
     let first = number("SIGHTLINE_TEST_ORACLE_SEED", 0);
     let cases = number("SIGHTLINE_TEST_ORACLE_CASES", CASES);
-    let mut incidents = 0;
+    let (mut incidents, mut reopened, mut suppressed) = (0, 0, 0);
     for seed in first..first + cases {
         let case = case(seed);
         let outcome = outcome(&case);
         assert!(outcome.is_right(), "{}", report(seed, case));
         incidents += outcome.definition.len();
+        reopened += outcome.reopened;
+        suppressed += outcome.suppressed;
     }
     // A generator that makes nothing happen would agree with any engine.
     assert!(cases < 100 || incidents as u64 > cases, "{incidents} incidents in {cases} cases");
+    let seen = format!("{reopened} reopened and {suppressed} matches suppressed in {cases} cases");
+    assert!(cases < 10_000 || (reopened > 50 && suppressed > 50), "{seen}");
 }

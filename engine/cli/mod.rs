@@ -76,7 +76,7 @@ enum Command {
     Fmt(fmt::Args),
     /// Print the JSON Schema of rule files, for editors
     Schema,
-    /// Print a rule of others (EQL, Panther) in our words, and say what could not be carried over
+    /// Print rules of others (Sigma, EQL, Panther) in our words, and say what could not be carried over
     Convert(convert::Args),
     /// Run event files through rules with the same engine, and no server
     Backtest(backtest::Args),

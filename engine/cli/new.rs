@@ -31,12 +31,18 @@ enum Pattern {
     Distinct,
     /// A sum of numbers
     Sum,
+    /// Where most of the numbers lie: an average, a median or a percentile
+    Percentile,
     /// A value that a key never had before
     FirstSeen,
+    /// One thing, and not what must follow it
+    Absence,
     /// Sources that name the same value in different fields
     Join,
     /// Something after the completion of another rule
     Chain,
+    /// Several rules that share one incident
+    Group,
 }
 
 /// What all begin with: the modeline gives completions in editors that know YAML schemas, once `sightline schema` wrote it.
@@ -79,9 +85,12 @@ fn text(pattern: Pattern, id: &str) -> String {
         Pattern::Count => COUNT,
         Pattern::Distinct => DISTINCT,
         Pattern::Sum => SUM,
+        Pattern::Percentile => PERCENTILE,
         Pattern::FirstSeen => FIRST_SEEN,
+        Pattern::Absence => ABSENCE,
         Pattern::Join => JOIN,
         Pattern::Chain => CHAIN,
+        Pattern::Group => GROUP,
     };
     format!("{HEAD}{}", body.replace("ID", id))
 }
@@ -202,6 +211,33 @@ const SUM: &str = r#"  - id: ID
         expect: none
 "#;
 
+const PERCENTILE: &str = r#"  - id: ID
+    title: A host asks at a steady pace
+    description: What it means, and what to do about it.
+    severity: medium
+    window: 1h             # all evidence of a match lies within it, in event time
+    late: 2m               # what a later event can undo waits so long before it is said
+    distinct_events: false # an event counts for both steps
+    by: [host_id, domain]  # one window for each domain that each host asks
+    steps:
+      - name: enough
+        match: {source: network, kind: dns}
+        min_count: 5
+      - name: pace         # nine of ten pauses are at most 61 seconds; also `avg`, `median`, `min` and `max`
+        match: {source: network, kind: dns}
+        percentile: {field: pause_s, percent: 90, gte: 59, lte: 61}
+    tests:
+      - name: once a minute
+        events:
+          - {at: 0s, source: network, kind: dns, host_id: web-01, fields: {domain: c2.example, pause_s: 60}, times: 5, every: 1m}
+        expect: [{key: [web-01, c2.example]}]
+      - name: as people do
+        events:
+          - {at: 0s, source: network, kind: dns, host_id: web-01, fields: {domain: c2.example, pause_s: 7}, times: 4, every: 7s}
+          - {at: 5m, source: network, kind: dns, host_id: web-01, fields: {domain: c2.example, pause_s: 300}}
+        expect: none
+"#;
+
 const FIRST_SEEN: &str = r#"  - id: ID
     title: A user comes from a country for the first time
     description: What it means, and what to do about it.
@@ -221,6 +257,32 @@ const FIRST_SEEN: &str = r#"  - id: ID
       - name: always at home
         events:
           - {at: 0s, source: idp, kind: auth.login.success, user: alice, fields: {country: PT}, times: 9, every: 1d}
+        expect: none
+"#;
+
+const ABSENCE: &str = r#"  - id: ID
+    title: A backup began and did not end
+    description: What it means, and what to do about it.
+    severity: medium
+    late: 2m               # waits so long behind the deadline for late events before it is said
+    ordered: true          # one step after the other
+    by: host_id            # one deadline for each host
+    steps:
+      - name: began
+        match: {source: backup, kind: backup_began}
+      - name: ended
+        match: {source: backup, kind: backup_ended}
+        absent: true       # must not follow
+        within: 4h         # the deadline; where `backup` says nothing at all until then, the incident says that nobody knows
+    tests:
+      - name: it never ends
+        events:
+          - {at: 0s, as: began, source: backup, kind: backup_began, host_id: db-01}
+        expect: [{key: db-01, evidence: {began: [began]}}]
+      - name: it ends in time
+        events:
+          - {at: 0s, source: backup, kind: backup_began, host_id: db-01}
+          - {at: 4h, source: backup, kind: backup_ended, host_id: db-01}
         expect: none
 "#;
 
@@ -291,5 +353,47 @@ const CHAIN: &str = r#"  - id: ID.spray
         events:
           - {at: 0s, source: edr, kind: logon, user: 'user{n}', fields: {outcome: failure, src_ip: 10.0.0.9}, times: 5, every: 1m}
           - {at: 30m, source: edr, kind: logon, user: user3, fields: {outcome: success, src_ip: 10.0.0.8}}
+        expect: none
+"#;
+
+const GROUP: &str = r#"  - id: ID.dump
+    title: A credential dump on {{key.host_id}}
+    description: What it means, and what to do about it.
+    severity: high
+    group: ID              # rules of a group share one incident for a key, so their keys are the same
+    window: 1h
+    by: host_id
+    steps:
+      - name: dump
+        match: {source: edr, kind: process_access, field_ends_with: {target: '\lsass.exe'}}
+    tests:
+      - name: an access to lsass
+        events:
+          - {at: 0s, source: edr, kind: process_access, host_id: web-01, fields: {target: 'C:\Windows\lsass.exe'}}
+        expect: [{key: web-01, severity: high}]
+      - name: an access to something else
+        events:
+          - {at: 0s, source: edr, kind: process_access, host_id: web-01, fields: {target: 'C:\Windows\notepad.exe'}}
+        expect: none
+
+  - id: ID.tool
+    title: A tool for that on {{key.host_id}}
+    description: What it means, and what to do about it.
+    severity: medium
+    group: ID
+    window: 1h
+    by: host_id
+    steps:
+      - name: tool
+        match: {source: edr, kind: process_start, field_contains: {command_line: sekurlsa}}
+    tests:
+      - name: the tool, and what it does
+        events:
+          - {at: 0s, as: tool, source: edr, kind: process_start, host_id: web-01, fields: {command_line: 'm.exe sekurlsa'}}
+          - {at: 1m, as: dump, source: edr, kind: process_access, host_id: web-01, fields: {target: 'C:\Windows\lsass.exe'}}
+        expect: [{key: web-01, count: 2}]
+      - name: another program
+        events:
+          - {at: 0s, source: edr, kind: process_start, host_id: web-01, fields: {command_line: notepad.exe}}
         expect: none
 "#;

@@ -157,10 +157,30 @@ fn tables(state: &Value, paint: Paint) -> String {
     ] {
         worker.add_row([name.to_owned(), value]);
     }
-    let header = ["rule", "version", "unit", "keys", "hits", "active incidents", "since position"];
+    let header = [
+        "rule",
+        "version",
+        "unit",
+        "keys",
+        "hits",
+        "active incidents",
+        "since position",
+        "pending",
+        "next due",
+    ];
     let mut rules = cell::table(&header, paint);
     for rule in state.get("rules").and_then(Value::as_array).into_iter().flatten() {
-        let members = ["id", "version", "unit", "keys", "hits", "incidents_active", "since_position"];
+        let members = [
+            "id",
+            "version",
+            "unit",
+            "keys",
+            "hits",
+            "incidents_active",
+            "since_position",
+            "pending",
+            "next_due",
+        ];
         rules.add_row(members.map(|member| shown(rule.get(member))));
     }
     format!("{}\n\n{}", worker.trim_fmt(), rules.trim_fmt())

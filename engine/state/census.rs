@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use sightline_core::correlate::KeyState;
 
+use super::pending::Pending;
+
 /// Of one unit of rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnitCount {
@@ -29,6 +31,8 @@ pub struct Counts {
 pub struct Census {
     /// What they remember.
     pub counts: Counts,
+    /// What rules that wait have still to decide.
+    pub pending: Pending,
     /// States that are worked on.
     pub open: usize,
     /// Bytes of these, estimated.

@@ -60,7 +60,7 @@ impl Restore for Collected {
     }
 }
 
-/// Two rules: three failed logins on a host, and one of a user.
+/// Three rules: three failed logins on a host, one of a user, and one on a host that nobody unlocks, which waits.
 pub(super) fn rules() -> RuleSet {
     let text = r#"rules:
   - id: guessing
@@ -75,12 +75,18 @@ pub(super) fn rules() -> RuleSet {
     window: 1h
     by: [user]
     steps: [{name: seen, match: {kind: auth.login_failed}}]
+  - id: unanswered
+    late: 1m
+    ordered: true
+    steps:
+      - {name: failed, match: {kind: auth.login_failed}}
+      - {name: unlocked, match: {kind: auth.unlocked}, absent: true, within: 2m}
 "#;
     let source = Source { name: "fixtures.yaml".to_owned(), text: text.to_owned() };
     check(&[source], &EngineSettings::default()).expect("rules that make sense").rules
 }
 
-/// A hit of the first rule (`guessing`) or the second, for a key of that number, `second` seconds after the beginning.
+/// A hit of the first step of a rule, by its place, for a key of that number, `second` seconds after the beginning.
 pub(super) fn hit(rule: u32, number: u64, second: i64) -> Hit {
     let key = format!("host-{number:07}.example.net");
     let at = EventTime::from_micros((1_767_225_600 + second) * 1_000_000);

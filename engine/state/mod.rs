@@ -8,7 +8,7 @@
 //! - [`packed`]: a state in some dozens of bytes.
 //! - [`shelf`]: packed states in chunks, with an `index` of eight bytes a key; `rolling` bounds their waste, [`sweeping`]
 //!   forgets the idle ones, [`room`] says how much memory there is for all of them, and [`scratch`] is where chunks lie
-//!   for which there is none. [`census`] counts.
+//!   for which there is none. [`census`] counts, [`pending`] what rules have still to decide.
 //! - [`store`]: what worker and store say to each other, the trait [`CheckpointStore`].
 //! - [`chunk`]: sealed blocks, and the entries packed into the ones that are chunks.
 //! - `manifest`: which chunks and which of their entries make up the checkpoint.
@@ -27,6 +27,7 @@ mod index;
 mod manifest;
 pub mod memory_store;
 pub mod packed;
+pub mod pending;
 pub mod recovery;
 mod rolling;
 pub mod room;

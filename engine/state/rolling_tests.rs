@@ -56,7 +56,7 @@ fn empty_store() -> MemoryStore {
 type Step = (Vec<(u32, u64, i64)>, u8);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let hits = prop::collection::vec((0u32..2, 0u64..30, 0i64..20), 0..25);
+    let hits = prop::collection::vec((0u32..3, 0u64..30, 0i64..20), 0..25);
     prop::collection::vec((hits, 0u8..8), 1..16)
 }
 
@@ -95,6 +95,7 @@ proptest! {
             prop_assert!(states(&table) == states(&oracle), "at second {}", second);
             let (found, expected) = (table.census(), oracle.census());
             prop_assert_eq!(found.counts, expected.counts);
+            prop_assert_eq!(found.pending, expected.pending);
             prop_assert!(!tight || found.open == 0, "{} states are open", found.open);
         }
     }

@@ -341,7 +341,7 @@ impl Shelf {
         line: &ChunkLine,
         sealed: &[u8],
         room: u64,
-        each: &mut dyn FnMut(StateKey, &Prelude, Entry<'_>),
+        each: &mut dyn FnMut(StateKey, &Prelude, Entry<'_>, &Words) -> Result<(), String>,
     ) -> Result<(), String> {
         let number = line.number;
         let (_, bytes) = chunk::unseal(Kind::Chunk, u64::from(number), sealed)?;
@@ -371,7 +371,7 @@ impl Shelf {
                 .map_err(|why| format!("entry {entry_number} of chunk {number}: {why}"))?;
             let key = prelude.state_key();
             self.index.insert(key, Address::new(slot, entry_number));
-            each(key, &prelude, entry);
+            each(key, &prelude, entry, &self.words)?;
         }
         let weight = raw.weight();
         let is_too_much = self.memory_bytes() + weight > room;

@@ -18,6 +18,7 @@ use super::census::{Census, Counts};
 use super::chunk::Entry;
 use super::index::Address;
 use super::packed::{self, Prelude, Words};
+use super::pending::{self, Agenda};
 use super::room::{HIT_BYTES, Room};
 use super::scratch::Scratch;
 use super::shelf::Shelf;
@@ -44,7 +45,7 @@ pub struct StateTable {
     open: DashMap<StateKey, Box<Live>, BuildHasherDefault<KeyHasher>>,
     shelf: RwLock<Shelf>,
     /// Of the packed states that are not open as well.
-    packed: Mutex<Counts>,
+    packed: Mutex<Tally>,
     room: Room,
     /// Goes on each time states are closed.
     clock: AtomicU32,
@@ -53,6 +54,25 @@ pub struct StateTable {
     /// Bytes that open states are taken to have: counted when states were last closed, and what was added since.
     open_bytes: AtomicU64,
     fault: Mutex<Option<String>>,
+}
+
+/// How many packed states there are, and what they wait for.
+#[derive(Debug, Default)]
+struct Tally {
+    counts: Counts,
+    agenda: Agenda,
+}
+
+impl Tally {
+    fn put(&mut self, state: &KeyState) {
+        self.counts.put(state);
+        self.agenda.put(state);
+    }
+
+    fn take(&mut self, state: &KeyState) {
+        self.counts.take(state);
+        self.agenda.take(state);
+    }
 }
 
 impl Default for StateTable {
@@ -110,7 +130,7 @@ impl StateTable {
 
     /// How many states there are.
     pub fn len(&self) -> usize {
-        self.open.len() + locked(&self.packed).keys
+        self.open.len() + locked(&self.packed).counts.keys
     }
 
     /// Whether there is none.
@@ -229,7 +249,8 @@ impl StateTable {
         self.clock.fetch_add(1, Ordering::Relaxed);
         let is_open = |key| self.open.contains_key(&key);
         let swept = shelf.sweep(sweep, rules, log_time, &is_open, &mut |gone| {
-            locked(&self.packed).remove(&gone.unit, gone.hits, gone.active);
+            locked(&self.packed).counts.remove(&gone.unit, gone.hits, gone.active);
+            // What waits is not forgotten, so nothing leaves the agenda here.
             if let Some(state) = &gone.state {
                 released(gone.key, state);
             }
@@ -355,8 +376,12 @@ impl StateTable {
         let mut shelf = self.shelf_mut();
         let mut packed = locked(&self.packed);
         let room = self.room.packed_bytes.saturating_sub(shelf.index_bytes());
-        let mut count = |_, prelude: &Prelude, entry: Entry<'_>| {
-            packed.add(prelude.unit(), entry.hits, entry.active);
+        let mut count = |_, prelude: &Prelude, entry: Entry<'_>, words: &Words| {
+            packed.counts.add(prelude.unit(), entry.hits, entry.active);
+            if entry.is_due {
+                packed.agenda.put(&packed::unpack(entry.state, words)?);
+            }
+            Ok(())
         };
         shelf.adopt(line, sealed, room, &mut count)
     }
@@ -365,17 +390,21 @@ impl StateTable {
     pub fn clear(&self) {
         self.open.clear();
         self.shelf_mut().clear();
-        *locked(&self.packed) = Counts::default();
+        *locked(&self.packed) = Tally::default();
         self.open_bytes.store(0, Ordering::Relaxed);
     }
 
     /// How much is remembered, and where it is.
     pub fn census(&self) -> Census {
-        let mut counts = locked(&self.packed).clone();
+        let (mut counts, mut pending) = {
+            let tally = locked(&self.packed);
+            (tally.counts.clone(), tally.agenda.told())
+        };
         let packed = counts.keys;
         let mut open_bytes = 0;
         for live in &self.open {
             counts.put(&live.value().state);
+            pending::add(&mut pending, &live.value().state);
             open_bytes += live.value().state.weight() as u64;
         }
         let shelf = self.shelf();
@@ -388,6 +417,7 @@ impl StateTable {
             index_bytes: shelf.index_bytes(),
             budget: self.room.budget,
             counts,
+            pending,
         }
     }
 }

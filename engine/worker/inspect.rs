@@ -37,6 +37,7 @@ struct RuleLine {
     id: String,
     version: String,
     unit: String,
+    member: u8,
     since_position: u64,
 }
 
@@ -58,7 +59,8 @@ impl Status {
             let line = |rule: &sightline_core::rule::Rule| {
                 let (id, version) = (rule.reference.id.clone(), rule.reference.version.clone());
                 let since_position = machine.since().get(&id).map_or(machine.position(), |(_, since)| *since);
-                RuleLine { id, version, unit: rules.units[rule.unit].id.clone(), since_position }
+                let unit = rules.units[rule.unit].id.clone();
+                RuleLine { id, version, unit, member: rule.member, since_position }
             };
             inner.rules = rules.rules.iter().map(line).collect();
             inner.rule_set = Some(Arc::clone(rules));
@@ -121,9 +123,11 @@ impl Inspect for Status {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let rules: Vec<Value> = inner.rules.iter().map(|line| {
             let count = census.counts.units.get(&line.unit).copied().unwrap_or_default();
+            let pending = census.pending.get(&line.unit).and_then(|unit| unit.get(&line.member));
             json!({
                 "id": line.id, "version": line.version, "unit": line.unit, "keys": count.keys, "hits": count.hits,
                 "incidents_active": count.incidents, "since_position": line.since_position,
+                "pending": pending.map_or(0, |pending| pending.count), "next_due": pending.map(|pending| pending.next),
             })
         }).collect();
         let reasons: Vec<&str> = self.readiness.reasons().iter().map(|reason| reason.as_str()).collect();

@@ -201,7 +201,7 @@ impl Pass<'_> {
             let now = Now { rules: self.rules, log_time, position };
             let mut effects = Vec::new();
             let next_due = self.table.with_existing(key, |live| {
-                live.state.pass_time(now, &mut effects);
+                live.state.pass_time(now, due, &mut effects);
                 live.dirty = true;
                 live.state.due()
             });

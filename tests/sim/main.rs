@@ -5,6 +5,7 @@
 //! - `SIGHTLINE_TEST_SIM_SEEDS=10000 cargo test --test sim`: as many, from `SIGHTLINE_TEST_SIM_FIRST` (0) on.
 //! - `SIGHTLINE_TEST_SIM_SEED=7 cargo test --test sim -- --nocapture`: one, and everything that happens in it.
 
+mod disasters;
 mod faults;
 mod oracle;
 mod random;

@@ -1,7 +1,6 @@
 //! Random rules and random histories for them, from a seed.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -9,7 +8,7 @@ use sightline::bus::LogMessage;
 use sightline_schemas::subject::{CONTROL_TICK, EventSubject};
 use sightline_schemas::{EventTime, Severity};
 
-use super::oracle::{Between, Compare, Event, Measure, Need, Rule, Step};
+use super::oracle::{Between, Compare, Event, Grown, Measure, Need, Only, Rematch, Rule, Step};
 
 /// Chance, from a seed: xorshift64*.
 #[derive(Clone, Debug)]
@@ -111,10 +110,14 @@ fn event_rules(chance: &mut Chance) -> Vec<Rule> {
         if ordered {
             with_bounds(chance, &mut rule);
         }
+        // Whoever builds on it hears of it all the same.
+        rule.generate = group.is_some() || !chance.once_in(8);
         if group.is_some() {
             rule.group.clone_from(&group);
             if let Some(first) = rules.first() {
                 rule.by.clone_from(&first.by);
+                rule.optional.clone_from(&first.optional);
+                rule.rematch = first.rematch;
             }
         }
         rules.push(rule);
@@ -149,6 +152,12 @@ fn with_bounds(chance: &mut Chance, rule: &mut Rule) {
 
 /// A rule whose steps are to come.
 fn rule(chance: &mut Chance, at: usize) -> Rule {
+    let by = chance.pick(&BYS).to_vec();
+    let optional = by.iter().copied().filter(|_| chance.once_in(4)).collect();
+    let rematch = match chance.below(4) {
+        0 => Rematch::Reopen { unless_unspecified: chance.once_in(4) },
+        _ => Rematch::New,
+    };
     Rule {
         id: format!("r{at}"),
         severity: chance.pick(&Severity::ALL),
@@ -157,10 +166,25 @@ fn rule(chance: &mut Chance, at: usize) -> Rule {
         ordered: chance.once_in(2),
         distinct_events: !chance.once_in(4),
         group: None,
-        by: chance.pick(&BYS).to_vec(),
+        by,
+        optional,
+        suppress: if chance.once_in(3) { chance.pick(&[1, 5, 15, 40]) } else { 0 },
+        rematch,
+        generate: true,
+        raises: if chance.once_in(4) { raises(chance) } else { Vec::new() },
         steps: Vec::new(),
         until: None,
     }
+}
+
+fn raises(chance: &mut Chance) -> Vec<(Grown, usize, Severity)> {
+    let kinds = [Grown::Events, Grown::Matches, Grown::Hosts, Grown::Users, Grown::Sources, Grown::Score];
+    let one = |chance: &mut Chance| {
+        let grown = chance.pick(&kinds);
+        let least = if grown == Grown::Score { 1 + chance.below(60) } else { 1 + chance.below(4) };
+        (grown, least, chance.pick(&Severity::ALL))
+    };
+    (0..1 + chance.below(2)).map(|_| one(chance)).collect()
 }
 
 fn event_step(chance: &mut Chance, at: usize, ordered: bool) -> Step {
@@ -174,6 +198,7 @@ fn event_step(chance: &mut Chance, at: usize, ordered: bool) -> Step {
         kinds,
         tagged: chance.once_in(5),
         of_rule: None,
+        only: None,
         need,
         gap_min: 0,
         gap: (ordered && at > 0 && chance.once_in(3)).then(|| chance.between(0, 8)),
@@ -233,17 +258,26 @@ fn chain_rule(chance: &mut Chance, below: &[Rule]) -> Rule {
                 if below[target].steps.iter().all(|step| step.of_rule.is_none()) && chance.once_in(2) {
                     new.by = chance.pick(&BYS).to_vec();
                 }
+                new.optional = new.by.iter().copied().filter(|_| chance.once_in(4)).collect();
+            }
+            let parts = &below[target].by;
+            if !parts.is_empty() && chance.once_in(3) {
+                let (part, value) = (chance.pick(parts), chance.pick(&["x", "yy"]));
+                step.only = Some(Only { part, value, negated: chance.once_in(2) });
             }
         }
         new.steps.push(step);
     }
+    // Neither can hosts, users and sources be counted, of which that event is the one that tells.
+    let is_open = |grown: Grown| matches!(grown, Grown::Hosts | Grown::Users | Grown::Sources);
+    new.raises.retain(|(grown, _, _)| !is_open(*grown));
     // What a second completion lacks for the key it must not be asked for; and which of the events of one instant gives
     // a completion its values is open, so these are not counted.
     for step in &mut new.steps {
         let Some(target) = step.of_rule else { continue };
         let passed_on = below[target].steps.iter().any(|step| step.of_rule.is_some());
         if passed_on && !new.by.iter().all(|part| below[target].by.contains(part)) {
-            *step = Step { of_rule: None, kinds: vec!["k0"], ..step.clone() };
+            *step = Step { of_rule: None, only: None, kinds: vec!["k0"], ..step.clone() };
         }
         if step.of_rule.is_some() && !matches!(step.need, Need::Count(_)) {
             step.need = Need::Count(Between::from(2));
@@ -273,7 +307,7 @@ fn history(chance: &mut Chance, late: i64, may_end: bool) -> Vec<Entry> {
         arrivals.sort_by_key(|(arrival, number, _)| (*arrival, *number));
     }
     let mut history: Vec<Entry> = arrivals.into_iter().map(|(_, _, event)| Entry::Event(event)).collect();
-    if chance.once_in(3) {
+    if chance.once_in(2) {
         for _ in 0..1 + chance.below(4) {
             let statuses = ["triaged", "contained", "resolved", "dismissed", "closed"];
             let status = chance.pick(if may_end { &statuses } else { &statuses[..2] });
@@ -315,105 +349,6 @@ fn event(chance: &mut Chance, number: u32, span: i64, keys: usize, tenants: usiz
         a,
         fields,
     }
-}
-
-/// The rules as a rule file.
-pub fn rule_file(rules: &[Rule], late: i64) -> String {
-    let mut text = "rules:\n".to_owned();
-    for rule in rules {
-        let mode = if rule.severity_max { "max" } else { "rule" };
-        let group = rule.group.as_ref().map(|group| format!(", group: {group}")).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "- {{id: {}, severity: {}, severity_mode: {mode}, window: {}s, late: {}s, ordered: {}, \
-             distinct_events: {}, by: [{}]{group}, steps: [",
-            rule.id,
-            rule.severity.as_str(),
-            rule.window,
-            // Without any lateness a rule that could wait does not, and depends on the order within an instant.
-            if rule.can_be_undone() { late.max(1) } else { late },
-            rule.ordered,
-            rule.distinct_events,
-            rule.by.join(", "),
-        );
-        let places: Vec<usize> =
-            (0..rule.steps.len()).filter(|at| rule.steps[*at].absent.is_none()).collect();
-        for (at, step) in rule.steps.iter().enumerate() {
-            let is_outside = at < places[0] || at > places[places.len() - 1];
-            let _ = writeln!(text, "    {},", step_text(rule, step, rules, is_outside));
-        }
-        let until =
-            rule.until.map(|kind| format!(", until: {{match: {{kind: {kind}}}}}")).unwrap_or_default();
-        let _ = writeln!(text, "  ]{until}}}");
-    }
-    text
-}
-
-fn step_text(rule: &Rule, step: &Step, rules: &[Rule], is_outside: bool) -> String {
-    let mut text = format!("{{name: {}", step.name);
-    let _ = match step.of_rule {
-        Some(target) => write!(text, ", rule: {}", rules[target].id),
-        None => {
-            let kinds = (!step.kinds.is_empty()).then(|| format!("kind: [{}]", step.kinds.join(", ")));
-            let tags = step.tagged.then(|| "tags_any: [t]".to_owned());
-            let asked: Vec<String> = kinds.into_iter().chain(tags).collect();
-            write!(text, ", match: {{{}}}", asked.join(", "))
-        }
-    };
-    let _ = match step.need {
-        _ if step.absent.is_some() => {
-            let within = step.absent.filter(|_| is_outside).map(|within| format!(", within: {within}s"));
-            let alive = step.alive.map(|(kind, say)| {
-                format!(", alive: {{kind: {kind}}}, if_silent: {}", if say { "say" } else { "drop" })
-            });
-            write!(text, ", absent: true{}{}", within.unwrap_or_default(), alive.unwrap_or_default())
-        }
-        Need::Count(Between { least, most: None }) => write!(text, ", min_count: {least}"),
-        Need::Count(Between { least, most: Some(most) }) => {
-            write!(text, ", count: {{gte: {least}, lte: {most}}}")
-        }
-        Need::Distinct(Between { least, most }) => {
-            let most = most.map(|most| format!(", at_most: {most}")).unwrap_or_default();
-            write!(text, ", distinct: {{field: v, at_least: {least}{most}}}")
-        }
-        Need::Measure(measure, compare, than) => write!(text, ", {}", measure_text(measure, compare, than)),
-        Need::New { learn, forget } => {
-            write!(text, ", first_seen: {{field: v, learn: {learn}s, forget: {forget}s}}")
-        }
-    };
-    if step.gap_min > 0 {
-        let _ = write!(text, ", min_gap: {}s", step.gap_min);
-    }
-    if let Some(gap) = step.gap {
-        let _ = write!(text, ", max_gap: {gap}s");
-    }
-    let by: Vec<String> = step
-        .key_from
-        .iter()
-        .filter(|(part, _)| rule.by.contains(part))
-        .map(|(part, field)| format!("{part}: {field}"))
-        .collect();
-    if !by.is_empty() {
-        let _ = write!(text, ", by: {{{}}}", by.join(", "));
-    }
-    text + "}"
-}
-
-fn measure_text(measure: Measure, compare: Compare, than: f64) -> String {
-    let (name, percent) = match measure {
-        Measure::Sum => ("sum", String::new()),
-        Measure::Avg => ("avg", String::new()),
-        Measure::Min => ("min", String::new()),
-        Measure::Max => ("max", String::new()),
-        Measure::Median => ("median", String::new()),
-        Measure::Percentile(percent) => ("percentile", format!(", percent: {percent}")),
-    };
-    let compare = match compare {
-        Compare::Gte => "gte",
-        Compare::Lt => "lt",
-        Compare::Eq => "eq",
-    };
-    format!("{name}: {{field: n{percent}, {compare}: {than}}}")
 }
 
 /// An event as a message of the input log.

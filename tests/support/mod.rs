@@ -9,6 +9,8 @@ pub mod histories;
 pub mod nats;
 pub mod oracle;
 pub mod outcome;
+pub mod rule_text;
+pub mod running;
 pub mod runs;
 pub mod scenario;
 pub mod scenario_check;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Converted;
 use super::eql_condition::Conditions;
 use super::eql_text::{Token, tokens};
-use super::native::{Rule, Step};
+use super::native::{Absence, Rule, Step, Until};
 
 /// The window of a sequence without `maxspan`.
 const WINDOW_DEFAULT: &str = "1d";
@@ -149,22 +149,22 @@ fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
                 break;
             }
         }
-        if absent {
-            reader.left_out.push(format!("the event that must be missing behind step {}", rule.steps.len()));
-            continue;
-        }
         let name = format!("step_{}", rule.steps.len() + 1);
-        rule.steps.push(Step { name, conditions, min_count: runs, ..Step::default() });
+        let absence = absent.then(Absence::default);
+        rule.steps.push(Step { name, conditions, min_count: runs, absence, ..Step::default() });
         own_keys.push(keys);
     }
+    if !rule.steps.iter().any(|step| step.absence.is_none()) {
+        return Err(format!("expected an event that must happen, `[…]`, found {}", reader.found()));
+    }
+    let mut until_keys = Vec::new();
     if reader.word("until") {
         reader.expect("[")?;
-        query(reader)?;
+        rule.until = Some(Until { conditions: query(reader)?, by: Vec::new() });
         reader.expect("]")?;
         if reader.word("by") {
-            reader.names()?;
+            until_keys = reader.names()?;
         }
-        reader.left_out.push("until".to_owned());
     }
     if rule.window.is_empty() {
         rule.window = WINDOW_DEFAULT.to_owned();
@@ -172,18 +172,37 @@ fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
             .left_out
             .push(format!("a sequence without `maxspan` lasts for ever: the window is {WINDOW_DEFAULT}"));
     }
-    keys(&mut rule, own_keys);
+    if is_measured_otherwise(&rule.steps) {
+        reader.left_out.push(
+            "`maxspan` over a missing event as well: one before the first step or behind the last is looked for so long \
+             before or behind that step"
+                .to_owned(),
+        );
+    }
+    keys(&mut rule, own_keys, until_keys);
     Ok(rule)
 }
 
+/// Whether an event must be missing at an end of a sequence of several: EQL counts its time from the other end.
+fn is_measured_otherwise(steps: &[Step]) -> bool {
+    let is_absent = |step: Option<&Step>| step.is_some_and(|step| step.absence.is_some());
+    let happen = steps.iter().filter(|step| step.absence.is_none()).map(|step| step.min_count).sum::<u64>();
+    happen > 1 && (is_absent(steps.first()) || is_absent(steps.last()))
+}
+
 /// The key's parts are those of the whole sequence, then those of the first step, which other steps hold in other fields.
-fn keys(rule: &mut Rule, own_keys: Vec<Vec<String>>) {
+fn keys(rule: &mut Rule, own_keys: Vec<Vec<String>>, until_keys: Vec<String>) {
     let first = own_keys.first().cloned().unwrap_or_default();
-    rule.by.extend(first.iter().cloned());
+    let held = |own: Vec<String>| {
+        first.iter().cloned().zip(own).filter(|(part, field)| part != field).collect::<Vec<_>>()
+    };
     for (step, own) in rule.steps.iter_mut().zip(own_keys) {
-        let pairs = first.iter().cloned().zip(own);
-        step.by.extend(pairs.filter(|(part, field)| part != field));
+        step.by = held(own);
     }
+    if let Some(until) = &mut rule.until {
+        until.by = held(until_keys);
+    }
+    rule.by.extend(first);
 }
 
 /// `process where …`

@@ -1,18 +1,21 @@
 //! `sightline convert`: rules of others in our words, and what could not be carried over.
 //!
 //! [`eql`] reads Elastic's EQL, [`panther`] Panther's correlation rules. Both make a [`native::Rule`], which is written as
-//! YAML. What is left out is said, on stderr and in the rule's head: it is a draft for a person to look at.
+//! YAML. [`sigma`] asks the core, which translates Sigma's rules anyway. What is left out is said, on stderr and in the
+//! head of the file: it is a draft for a person to look at.
 
 mod eql;
 mod eql_condition;
 mod eql_text;
 mod native;
 mod panther;
+mod sigma;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use sightline_core::rule::{Source, format};
 
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::settings::Global;
@@ -20,13 +23,16 @@ use crate::cli::settings::Global;
 /// What to convert.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The file, `-` for standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The file, `-` for standard input; of Sigma, all that belong together, and folders of them
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
     /// What it is written in; told by the ending and the content where it is left out
     #[arg(long, value_name = "LANGUAGE")]
     from: Option<Language>,
-    /// Id of the rule; made of the file's name where it is left out
+    /// Sigma: how its names are those of events, instead of `sigma.mapping` of the settings; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    mapping: Vec<PathBuf>,
+    /// Id of the rule; made of the file's name where it is left out. Sigma's rules keep their own
     #[arg(long, value_name = "ID")]
     id: Option<String>,
     /// End with 1 where something could not be carried over
@@ -40,6 +46,8 @@ enum Language {
     Eql,
     /// Panther's correlation rules (YAML)
     Panther,
+    /// Sigma's rules and correlation rules
+    Sigma,
 }
 
 /// A converted rule, and what could not be carried over.
@@ -49,36 +57,87 @@ struct Converted {
     left_out: Vec<String>,
 }
 
-/// Converts a rule and prints it.
+/// Rules in our words, and what could not be carried over.
+struct Draft {
+    text: String,
+    left_out: Vec<String>,
+}
+
+/// Converts rules and prints them.
 ///
 /// # Errors
-/// When the file cannot be read, or is not what it is said to be.
+/// When a file cannot be read, or is not what it is said to be.
 pub fn run(global: &Global, args: &Args) -> Result<Exit, CliError> {
-    let name = args.file.display();
-    let text = match args.file.as_os_str() == "-" {
-        true => std::io::read_to_string(std::io::stdin()),
-        false => std::fs::read_to_string(&args.file),
+    let files = read(&args.files)?;
+    let draft = match args.from.unwrap_or_else(|| language(&args.files, &files)) {
+        Language::Eql => one(args, &files, eql::convert)?,
+        Language::Panther => one(args, &files, panther::convert)?,
+        Language::Sigma => sigma::convert(global, args, files)?,
     };
-    let text = text.with_context(|| format!("cannot read {name}"))?;
-    let id = args.id.clone().unwrap_or_else(|| id_of(&args.file));
-    let converted = match args.from.unwrap_or_else(|| language(&args.file, &text)) {
-        Language::Eql => eql::convert(&text, &id),
-        Language::Panther => panther::convert(&text, &id),
-    };
-    let converted = converted.map_err(|why| CliError::Usage(format!("{name}: {why}")))?;
+    let mut out = std::io::stdout();
+    for what in &draft.left_out {
+        writeln!(out, "# not carried over: {}", what.replace('\n', " "))?;
+    }
+    write!(out, "{}", draft.text)?;
     let paint = global.colors().stderr;
-    write!(std::io::stdout(), "{}", native::yaml(&converted.rule, &converted.left_out))?;
     let mut words = std::io::stderr();
-    for what in &converted.left_out {
+    for what in &draft.left_out {
         writeln!(words, "{} {what}", paint.bad("not carried over:"))?;
     }
-    let wrong = args.strict && !converted.left_out.is_empty();
+    let wrong = args.strict && !draft.left_out.is_empty();
     Ok(if wrong { Exit::FoundWrong } else { Exit::Done })
 }
 
-fn language(path: &Path, text: &str) -> Language {
-    let yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-    if yaml || text.contains("AnalysisType:") { Language::Panther } else { Language::Eql }
+/// What is named and no folder: those are for Sigma alone.
+fn read(files: &[PathBuf]) -> Result<Vec<Source>, CliError> {
+    let source = |file: &PathBuf| {
+        let text = match file.as_os_str() == "-" {
+            true => std::io::read_to_string(std::io::stdin()),
+            false => std::fs::read_to_string(file),
+        };
+        let name = file.display().to_string();
+        let text = text.with_context(|| format!("cannot read {name}"))?;
+        Ok(Source { name, text })
+    };
+    files.iter().filter(|file| !file.is_dir()).map(source).collect()
+}
+
+/// The rule of a file, in a language that has one in each.
+fn one(
+    args: &Args,
+    files: &[Source],
+    convert: impl Fn(&str, &str) -> Result<Converted, String>,
+) -> Result<Draft, CliError> {
+    let ([path], [file], []) = (args.files.as_slice(), files, args.mapping.as_slice()) else {
+        let why = "name one file and no mapping: only Sigma's rules are converted together";
+        return Err(CliError::Usage(why.to_owned()));
+    };
+    let id = args.id.clone().unwrap_or_else(|| id_of(path));
+    let converted =
+        convert(&file.text, &id).map_err(|why| CliError::Usage(format!("{}: {why}", file.name)))?;
+    Ok(Draft { text: laid_out(native::yaml(&converted.rule)), left_out: converted.left_out })
+}
+
+/// The text as `fmt` leaves it: what is laid out means the same, or stays as it is.
+fn laid_out(text: String) -> String {
+    format::format(&text).unwrap_or(text)
+}
+
+fn language(paths: &[PathBuf], files: &[Source]) -> Language {
+    let has = |keys: &[&str]| {
+        let begins = |line: &str| keys.iter().any(|key| line.starts_with(key));
+        files.iter().any(|file| file.text.lines().any(begins))
+    };
+    let is_yaml = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    if has(&["AnalysisType:"]) {
+        Language::Panther
+    } else if has(&["detection:", "correlation:", "logsource:"]) || paths.iter().any(|path| path.is_dir()) {
+        Language::Sigma
+    } else if paths.iter().any(is_yaml) {
+        Language::Panther
+    } else {
+        Language::Eql
+    }
 }
 
 fn id_of(path: &Path) -> String {

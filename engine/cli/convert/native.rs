@@ -16,6 +16,17 @@ pub(super) struct Rule {
     pub(super) ordered: bool,
     pub(super) by: Vec<String>,
     pub(super) steps: Vec<Step>,
+    /// What ends a sequence that has begun.
+    pub(super) until: Option<Until>,
+}
+
+/// What ends a sequence that has begun.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Until {
+    /// The block of conditions.
+    pub(super) conditions: Value,
+    /// Parts of the key that another field holds here.
+    pub(super) by: Vec<(String, String)>,
 }
 
 /// A step.
@@ -28,6 +39,17 @@ pub(super) struct Step {
     /// Parts of the key that another field holds here.
     pub(super) by: Vec<(String, String)>,
     pub(super) max_gap: Option<String>,
+    /// It must not happen.
+    pub(super) absence: Option<Absence>,
+}
+
+/// That something must not happen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Absence {
+    /// For how long, before the first or behind the last step; the window where it says nothing.
+    pub(super) within: Option<String>,
+    /// Whoever would report it has nothing else to say, so its silence means nothing.
+    pub(super) reports_nothing_else: bool,
 }
 
 /// A text as an id: what cannot stand in one becomes `_`.
@@ -38,11 +60,8 @@ pub(super) fn id(text: &str) -> String {
 }
 
 /// The rule file.
-pub(super) fn yaml(rule: &Rule, left_out: &[String]) -> String {
+pub(super) fn yaml(rule: &Rule) -> String {
     let mut out = String::new();
-    for what in left_out {
-        let _ = writeln!(out, "# not carried over: {}", what.replace('\n', " "));
-    }
     let _ = writeln!(out, "rules:\n  - id: {}", rule.id);
     let mut line = |key: &str, value: String| {
         let _ = writeln!(out, "    {key}: {value}");
@@ -62,23 +81,50 @@ pub(super) fn yaml(rule: &Rule, left_out: &[String]) -> String {
         line("ordered", "true".to_owned());
     }
     line("by", flow(&Value::from(rule.by.clone())));
+    if let Some(until) = &rule.until {
+        let by = match until.by.is_empty() {
+            true => String::new(),
+            false => format!(", by: {}", flow(&fields(&until.by))),
+        };
+        let _ = writeln!(out, "    until: {{match: {}{by}}}", flow(&until.conditions));
+    }
     let _ = writeln!(out, "    steps:");
-    for step in &rule.steps {
-        let _ = writeln!(out, "      - name: {}", step.name);
-        let _ = writeln!(out, "        match: {}", flow(&step.conditions));
-        if !step.by.is_empty() {
-            let by: serde_json::Map<String, Value> =
-                step.by.iter().map(|(part, field)| (part.clone(), field.as_str().into())).collect();
-            let _ = writeln!(out, "        by: {}", flow(&by.into()));
+    rule.steps.iter().for_each(|step| write_step(step, &mut out));
+    out
+}
+
+fn write_step(step: &Step, out: &mut String) {
+    let _ = writeln!(out, "      - name: {}", step.name);
+    let mut line = |key: &str, value: String| {
+        let _ = writeln!(out, "        {key}: {value}");
+    };
+    line("match", flow(&step.conditions));
+    if !step.by.is_empty() {
+        line("by", flow(&fields(&step.by)));
+    }
+    if step.min_count > 1 {
+        line("min_count", step.min_count.to_string());
+    }
+    if let Some(gap) = &step.max_gap {
+        line("max_gap", gap.clone());
+    }
+    if let Some(absence) = &step.absence {
+        line("absent", "true".to_owned());
+        if let Some(within) = &absence.within {
+            line("within", within.clone());
         }
-        if step.min_count > 1 {
-            let _ = writeln!(out, "        min_count: {}", step.min_count);
-        }
-        if let Some(gap) = &step.max_gap {
-            let _ = writeln!(out, "        max_gap: {gap}");
+        if absence.reports_nothing_else {
+            line("if_silent", "ignore".to_owned());
         }
     }
-    out
+}
+
+/// Parts of the key, and the fields that hold them.
+fn fields(by: &[(String, String)]) -> Value {
+    by.iter()
+        .map(|(part, field)| (part.clone(), field.as_str().into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// A value on one line. Texts are quoted wherever YAML could take them for something else.

@@ -5,7 +5,7 @@ use serde_json::json;
 use sightline_core::rule::tree::{self, Kind, Node};
 
 use super::Converted;
-use super::native::{Rule, Step, id as as_id};
+use super::native::{Absence, Rule, Step, id as as_id};
 
 /// The source that Panther's signals are expected from.
 const SOURCE: &str = "panther";
@@ -84,17 +84,39 @@ fn members(steps: &Node, converted: &mut Converted) {
         let text = |name: &str| step.member(name).and_then(Node::scalar_text);
         let Some(of) = text("RuleID") else { continue };
         let name = text("ID").unwrap_or_else(|| of.clone());
-        if text("Absence").as_deref() == Some("true") {
-            converted.left_out.push(format!("the absence of {name}"));
+        let is_absent = text("Absence").as_deref() == Some("true");
+        if is_absent && !converted.rule.ordered {
+            converted
+                .left_out
+                .push(format!("the absence of {name} from a group: only a sequence can ask for it"));
             continue;
         }
+        // Panther's rules speak of what they find and of nothing else.
+        let absence = is_absent.then(|| Absence { within: None, reports_nothing_else: true });
         let min_count = text("MinMatchCount").and_then(|count| count.parse().ok()).unwrap_or(1);
         converted.rule.steps.push(Step {
             name: as_id(&name),
             conditions: json!({ "source": SOURCE, "kind": of }),
             min_count,
+            absence,
             ..Step::default()
         });
+    }
+}
+
+/// The step follows the one before within that time, or must not.
+fn limit(at: usize, time: String, converted: &mut Converted) {
+    let steps = &mut converted.rule.steps;
+    let happens = |steps: &[Step]| steps.iter().any(|step| step.absence.is_none());
+    let is_between = happens(&steps[..at]) && happens(&steps[at + 1..]);
+    let name = steps[at].name.clone();
+    match &mut steps[at].absence {
+        None => steps[at].max_gap = Some(time),
+        Some(absence) if !is_between => absence.within = Some(time),
+        Some(_) => {
+            let what = format!("that {name} is absent for {time} only: it must be until the next step");
+            converted.left_out.push(what);
+        }
     }
 }
 
@@ -106,7 +128,7 @@ fn transitions(transitions: &Node, converted: &mut Converted) {
         let to = text("To").map(|to| as_id(&to)).unwrap_or_default();
         let step = converted.rule.steps.iter().position(|step| step.name == to);
         if let (Some(minutes), Some(at)) = (text("WithinTimeFrameMinutes"), step) {
-            converted.rule.steps[at].max_gap = Some(format!("{minutes}m"));
+            limit(at, format!("{minutes}m"), converted);
         }
         let Some(Kind::List(matches)) = transition.member("Match").map(|node| &node.kind) else { continue };
         for shared in matches {

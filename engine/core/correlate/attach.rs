@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sightline_schemas::control::Asked;
 use sightline_schemas::incident::Scope;
-use sightline_schemas::{Change, EventId, IncidentId, IncidentMessage, Status};
+use sightline_schemas::{Change, EventId, EventTime, IncidentId, IncidentMessage, Status};
 
 use crate::correlate::effect::{Completion, Effect};
 use crate::correlate::incident::{Head, IncidentState};
@@ -62,6 +62,9 @@ impl KeyState {
             // Only the rules that build on it hear of it.
             return true;
         }
+        if found.is_silent {
+            return false;
+        }
         let mut near = self.incidents.iter().enumerate().filter(|(_, incident)| {
             incident.status.is_active()
                 && found.moment.at >= incident.first.at.minus(unit.gap)
@@ -70,15 +73,13 @@ impl KeyState {
         let earlier = near.next().map(|(at, _)| at);
         let later = near.next().map(|(at, _)| at);
         let Some(mut at) = earlier else {
-            // Evidence for a moment whose incident is no longer remembered: said and gone.
-            if !found.is_new {
-                return false;
-            }
-            return match self.closed_for(unit, found.moment) {
+            return match self.reopened_by_matches(unit) {
                 Some(at) => {
                     self.match_closed(at, unit, rule, &found, pending, now, effects);
                     false
                 }
+                // Evidence for a moment whose incident is no longer remembered: said and gone.
+                None if !found.is_new => false,
                 None => {
                     self.open(unit, rule, found, pending, now, effects);
                     true
@@ -88,7 +89,9 @@ impl KeyState {
         let mut urgent = false;
         if found.is_new {
             let first = self.incidents[at].first;
-            if found.moment.at < first.at {
+            // One that was opened again keeps the name under which people closed it.
+            let moves = !self.incidents[at].was_reopened();
+            if moves && found.moment.at < first.at {
                 let id = self.incident_id(unit, found.moment);
                 let message = self.incidents[at].rename(id, now.position, now.log_time);
                 effects.push(Effect::Publish(Box::new(message)));
@@ -98,7 +101,7 @@ impl KeyState {
             let earlier = found.moment < first
                 || (found.moment == first
                     && self.incidents[at].member(unit, now.rules).is_none_or(|member| rule.member < member));
-            if earlier {
+            if moves && earlier {
                 self.incidents[at].set_head(head(unit, rule, &self.tenant, &self.key));
             }
             self.incidents[at].add_moment(found.moment);
@@ -115,20 +118,17 @@ impl KeyState {
         false
     }
 
-    /// The incident that ended and that a moment belongs to, where the rule does not open another.
-    fn closed_for(&self, unit: &Unit, moment: Stamp) -> Option<usize> {
-        let closed = |incident: &IncidentState| !incident.status.is_active();
+    /// The incident that ended and that matches open again, where the rule says so.
+    fn reopened_by_matches(&self, unit: &Unit) -> Option<usize> {
         match unit.rematch {
-            Rematch::Reopen { .. } => self.incidents.iter().rposition(closed),
-            Rematch::New if unit.suppress > 0 => self.incidents.iter().rposition(|incident| {
-                let (from, to) = (incident.first.at.minus(unit.span), incident.last.plus(unit.suppress));
-                closed(incident) && moment.at >= from && moment.at <= to
-            }),
+            Rematch::Reopen { .. } => {
+                self.incidents.iter().rposition(|incident| !incident.status.is_active())
+            }
             Rematch::New => None,
         }
     }
 
-    /// A moment of an incident that ended: it is reopened, or stays closed and says why, or is silent for now.
+    /// A moment of an incident that ended: it is reopened, or stays closed and says why.
     #[expect(clippy::too_many_arguments, reason = "the facts of one moment, as where it is attached")]
     fn match_closed(
         &mut self,
@@ -140,7 +140,9 @@ impl KeyState {
         now: Now<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        self.incidents[at].add_moment(found.moment);
+        if found.is_new {
+            self.incidents[at].add_moment(found.moment);
+        }
         self.add_evidence(at, rule, found, pending);
         let at = self.reorder(at);
         let Rematch::Reopen { unless } = &unit.rematch else { return };
@@ -151,6 +153,8 @@ impl KeyState {
         let incident = &mut self.incidents[at];
         let stays = incident.resolution().filter(|resolution| unless.contains(resolution));
         let message = match stays {
+            // What was found already opened it, and people have ended it since.
+            None if !found.is_new => None,
             None => {
                 let asked = Asked { status: Status::Open, resolution: None };
                 incident.change_status(asked, &actor, Some(&matched), now.position, now.log_time)
@@ -264,10 +268,10 @@ impl KeyState {
         }
     }
 
-    /// Says what was held back and is due.
-    pub(super) fn say_due(&mut self, now: Now<'_>, effects: &mut Vec<Effect>) {
+    /// Says what was held back and is due by `until`.
+    pub(super) fn say_due(&mut self, now: Now<'_>, until: EventTime, effects: &mut Vec<Effect>) {
         for at in 0..self.incidents.len() {
-            if self.incidents[at].due.is_some_and(|due| due <= now.log_time) {
+            if self.incidents[at].due.is_some_and(|due| due <= until) {
                 let message = self.message(at, Change::Updated, now);
                 effects.push(Effect::Publish(Box::new(message)));
             }

@@ -2,7 +2,8 @@
 
 use sightline_schemas::EventTime;
 
-use crate::correlate::moments::{Absence, Found, Member, Used};
+use crate::correlate::moments::{Absence, Found, Member};
+use crate::correlate::shadow::Shadows;
 use crate::hit::Measured;
 use crate::pattern::{Stamp, all_of};
 use crate::rule::plan::{After, Bounds};
@@ -39,15 +40,22 @@ impl Member {
     }
 
     /// The moment that comes of a hit, for a rule that waits, once everything up to it is known.
-    pub(super) fn decide(&mut self, rule: &Rule, by: Stamp) -> Decision {
+    pub(super) fn decide(&mut self, rule: &Rule, by: Stamp, shadows: &Shadows) -> Decision {
         let (moment, used, absences) = match &rule.pattern {
             _ if self.moments.binary_search(&by).is_ok() => return Decision::Nothing,
             Pattern::AllOf { distinct_events } => match &rule.steps[0].need {
                 Need::New(novelty) => match self.new_value(*novelty, by) {
-                    Some(used) => (by, used, Vec::new()),
+                    Some(_) if shadows.cover(by.at) => return Decision::Found(Found::silent(by, by)),
+                    Some(index) => {
+                        self.tracks[0].mark_used(index);
+                        (by, vec![(0, index)], Vec::new())
+                    }
                     None => return Decision::Nothing,
                 },
                 _ if all_of::settled(rule, *distinct_events, &mut self.tracks, by.at) => {
+                    if shadows.cover(by.at) {
+                        return Decision::Found(Found::silent(by, by));
+                    }
                     (by, self.evidence_all_of(rule, Stamp::last_at(by.at)), Vec::new())
                 }
                 _ => return Decision::Nothing,
@@ -62,12 +70,18 @@ impl Member {
                 if absences.iter().any(silent) {
                     return if self.is_sequence(rule, by) { Decision::Unknown } else { Decision::Nothing };
                 }
+                if shadows.cover(moment.at) {
+                    return match self.is_sequence(rule, by) {
+                        true => Decision::Found(Found::silent(moment, by)),
+                        false => Decision::Nothing,
+                    };
+                }
                 let Some(used) = self.evidence_of_sequence(rule, by) else { return Decision::Nothing };
                 (moment, used, absences)
             }
         };
         self.add_moment(moment);
-        Decision::Found(Found { moment, by, is_new: true, used, absences })
+        Decision::Found(Found { by, absences, ..Found::by(moment, true, used) })
     }
 
     /// What did not follow a hit; `None` where something did, or the sequence was ended meanwhile.
@@ -104,16 +118,12 @@ impl Member {
         is_witness
     }
 
-    /// The hit, if its value is new to the key.
-    fn new_value(&mut self, novelty: Novelty, by: Stamp) -> Option<Vec<Used>> {
+    /// The index of the hit, if its value is new to the key.
+    fn new_value(&mut self, novelty: Novelty, by: Stamp) -> Option<usize> {
         let index = self.tracks[0].find(by)?;
         let Some(Measured::Text(value)) = self.tracks[0].hit(index).value.clone() else { return None };
         let waiting = self.waiting.as_mut().expect("a rule that waits has one");
-        if !waiting.seen.sight(&value, by.at, novelty) {
-            return None;
-        }
-        self.tracks[0].mark_used(index);
-        Some(vec![(0, index)])
+        waiting.seen.sight(&value, by.at, novelty).then_some(index)
     }
 }
 

@@ -296,6 +296,11 @@ impl IncidentState {
         self.message(Change::Updated, cause, log_time, Some(said))
     }
 
+    /// Whether it ended and was opened again.
+    pub(super) fn was_reopened(&self) -> bool {
+        self.reopen_count > 0
+    }
+
     /// How it ended, if it did.
     pub fn resolution(&self) -> Option<Resolution> {
         self.resolution

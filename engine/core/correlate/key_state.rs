@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::correlate::effect::{Effect, Verdict};
 use crate::correlate::incident::IncidentState;
 use crate::correlate::moments::{Member, Used};
+use crate::correlate::shadow::Shadows;
 use crate::hit::Hit;
 use crate::key::Key;
 use crate::pattern::track::IdHasher;
@@ -53,6 +54,17 @@ pub struct KeyState {
     /// Made again when first needed: which events these are.
     #[serde(skip)]
     pub(super) spent_events: Option<HashSet<EventId, BuildHasherDefault<IdHasher>>>,
+}
+
+/// What a rule has still to decide for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The rule's place in its unit.
+    pub member: u8,
+    /// How many log times there are at which it decides, if nothing does so before.
+    pub deadlines: u64,
+    /// The first of them.
+    pub next: EventTime,
 }
 
 impl KeyState {
@@ -118,6 +130,14 @@ impl KeyState {
     pub fn due(&self) -> Option<EventTime> {
         let incidents = self.incidents.iter().filter_map(|incident| incident.due);
         incidents.chain(self.waiting_due()).min()
+    }
+
+    /// What rules that wait have still to decide for this key.
+    pub fn pending(&self) -> impl Iterator<Item = Pending> {
+        self.members.iter().enumerate().filter_map(|(member, rule)| {
+            let waiting = rule.waiting.as_ref()?;
+            Some(Pending { member: member as u8, deadlines: waiting.pending() as u64, next: waiting.due()? })
+        })
     }
 
     /// The earliest log time at which something that waits is settled.
@@ -220,7 +240,8 @@ impl KeyState {
         now: Now<'_>,
         effects: &mut Vec<Effect>,
     ) -> Verdict {
-        let found = self.members[usize::from(rule.member)].found(rule, hit);
+        let shadows = Shadows::of(unit, &self.incidents);
+        let found = self.members[usize::from(rule.member)].found(rule, hit, &shadows);
         let mut matches = 0;
         let mut suppressed = 0;
         // What is marked as evidence by now and still to be counted.
@@ -231,7 +252,7 @@ impl KeyState {
         let mut said: SmallVec<[Stamp; 1]> = SmallVec::new();
         for found in found {
             matches += u32::from(found.is_new);
-            said.extend(found.is_new.then_some(found.moment));
+            said.extend((found.is_new && !found.is_silent).then_some(found.moment));
             if found.is_new && !rule.feeds.is_empty() {
                 // A late hit can complete a window that ends with a suspect one; what is no suspect moved the clock.
                 let suspect = hit.suspect || found.moment.at > self.newest.max(hit.at);
@@ -248,18 +269,19 @@ impl KeyState {
         Verdict::Taken { matches, suppressed: suppressed.min(matches) }
     }
 
-    /// Log time goes on: settles what waits no longer, and says what was held back and is due.
-    pub fn pass_time(&mut self, now: Now<'_>, effects: &mut Vec<Effect>) {
-        if self.waiting_due().is_some_and(|due| due <= now.log_time) {
+    /// Log time goes on, up to `until`: settles what waits no longer, and says what was held back and is due. The message
+    /// at hand may be much later; what other rules find out in between must be here before what is later than that settles.
+    pub fn pass_time(&mut self, now: Now<'_>, until: EventTime, effects: &mut Vec<Effect>) {
+        if self.waiting_due().is_some_and(|due| due <= until) {
             match now.rules.unit_by_id(&self.unit) {
                 Some(unit) => {
                     self.refresh(unit, now);
-                    self.settle_by_log_time(unit, now, effects);
+                    self.settle_by_log_time(unit, now, until, effects);
                 }
                 None => self.leave_rules(),
             }
         }
-        self.say_due(now, effects);
+        self.say_due(now, until, effects);
     }
 
     /// The rules are gone: nothing waits any more, and should they come back, they start afresh.

@@ -18,8 +18,9 @@ pub mod incident;
 pub mod key_state;
 mod moments;
 mod settle;
+mod shadow;
 mod waiting;
 
 pub use effect::{Completion, Counted, Effect, Refusal, Verdict};
 pub use incident::IncidentState;
-pub use key_state::{KeyState, Now};
+pub use key_state::{KeyState, Now, Pending};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
 use smallvec::SmallVec;
 
+use crate::correlate::shadow::Shadows;
 use crate::correlate::waiting::Waiting;
 use crate::hit::Hit;
 use crate::pattern::sequence::Sought;
@@ -36,6 +37,8 @@ pub(super) struct Found {
     pub(super) used: Vec<Used>,
     /// What did not happen.
     pub(super) absences: Vec<Absence>,
+    /// Whether it lies where the rule says nothing: then nothing is evidence of it, and it is not remembered.
+    pub(super) is_silent: bool,
 }
 
 /// A step that did not follow.
@@ -52,7 +55,12 @@ pub(super) struct Absence {
 impl Found {
     /// A moment that is a hit.
     pub(super) fn by(moment: Stamp, is_new: bool, used: Vec<Used>) -> Self {
-        Found { moment, by: moment, is_new, used, absences: Vec::new() }
+        Found { moment, by: moment, is_new, used, absences: Vec::new(), is_silent: false }
+    }
+
+    /// A moment of which nothing is said.
+    pub(super) fn silent(moment: Stamp, by: Stamp) -> Self {
+        Found { by, is_silent: true, ..Found::by(moment, true, Vec::new()) }
     }
 }
 
@@ -99,19 +107,31 @@ impl Member {
     }
 
     /// The moments that the hit at `stamp`, just added to track `step`, makes or adds evidence to, oldest first.
-    pub(super) fn found(&mut self, rule: &Rule, hit: &Hit) -> Vec<Found> {
+    pub(super) fn found(&mut self, rule: &Rule, hit: &Hit, shadows: &Shadows) -> Vec<Found> {
         let stamp = Stamp { at: hit.at, event: hit.event };
         match &rule.pattern {
-            Pattern::AllOf { distinct_events } => self.found_all_of(rule, *distinct_events, stamp, hit.step),
-            Pattern::Sequence { places, .. } => self.found_sequence(rule, places, stamp),
+            Pattern::AllOf { distinct_events } => {
+                self.found_all_of(rule, *distinct_events, (stamp, hit.step), shadows)
+            }
+            Pattern::Sequence { places, .. } => self.found_sequence(rule, places, stamp, shadows),
         }
     }
 
-    fn found_all_of(&mut self, rule: &Rule, distinct_events: bool, stamp: Stamp, step: u8) -> Vec<Found> {
+    fn found_all_of(
+        &mut self,
+        rule: &Rule,
+        distinct_events: bool,
+        (stamp, step): (Stamp, u8),
+        shadows: &Shadows,
+    ) -> Vec<Found> {
         let mut found = Vec::new();
         for moment in self.candidates(stamp, stamp.at.plus(rule.window)) {
             let is_new = self.moments.binary_search(&moment).is_err();
             if is_new && all_of::complete(rule, distinct_events, &mut self.tracks, moment) {
+                if shadows.cover(moment.at) {
+                    found.push(Found::silent(moment, moment));
+                    continue;
+                }
                 let used = self.evidence_all_of(rule, moment);
                 self.add_moment(moment);
                 found.push(Found::by(moment, true, used));
@@ -165,13 +185,23 @@ impl Member {
         }
     }
 
-    fn found_sequence(&mut self, rule: &Rule, places: &[Place], stamp: Stamp) -> Vec<Found> {
+    fn found_sequence(
+        &mut self,
+        rule: &Rule,
+        places: &[Place],
+        stamp: Stamp,
+        shadows: &Shadows,
+    ) -> Vec<Found> {
         let last_track = usize::from(places[places.len() - 1].step);
         let range = self.tracks[last_track].between(stamp.at, stamp.at.plus(rule.window));
         let ends: SmallVec<[Stamp; 2]> =
             range.map(|index| self.tracks[last_track].hit(index).stamp).collect();
         let mut found = Vec::new();
         for moment in ends {
+            if shadows.cover(moment.at) {
+                found.extend(self.is_sequence(rule, moment).then(|| Found::silent(moment, moment)));
+                continue;
+            }
             let known = self.moments.binary_search(&moment).is_ok();
             let Some(used) = self.evidence_of_sequence(rule, moment) else { continue };
             if known && used.is_empty() {

@@ -8,6 +8,7 @@ use crate::correlate::decide::Decision;
 use crate::correlate::effect::{Counted, Effect};
 use crate::correlate::key_state::{KeyState, Now};
 use crate::correlate::moments::Used;
+use crate::correlate::shadow::Shadows;
 use crate::hit::Hit;
 use crate::pattern::Stamp;
 use crate::rule::{Rule, Timing, Unit};
@@ -54,18 +55,24 @@ impl KeyState {
         }
     }
 
-    /// Log time went on.
-    pub(super) fn settle_by_log_time(&mut self, unit: &Unit, now: Now<'_>, effects: &mut Vec<Effect>) {
+    /// Log time went on, up to `until`.
+    pub(super) fn settle_by_log_time(
+        &mut self,
+        unit: &Unit,
+        now: Now<'_>,
+        until: EventTime,
+        effects: &mut Vec<Effect>,
+    ) {
         for rule in &unit.rules {
             let rule = now.rules.rule(*rule);
             let Timing::Settled { wait } = rule.timing else { continue };
             let member = usize::from(rule.member);
             let waiting = self.members[member].waiting.as_mut().expect("a rule that waits has one");
-            if let Some(upto) = waiting.settled_by(now.log_time) {
+            if let Some(upto) = waiting.settled_by(until) {
                 self.settle(unit, rule, wait, upto, now, effects);
             }
             while let Some(event) =
-                self.members[member].waiting.as_mut().and_then(|waiting| waiting.suspect_by(now.log_time))
+                self.members[member].waiting.as_mut().and_then(|waiting| waiting.suspect_by(until))
             {
                 self.decide(unit, rule, event, now, effects);
             }
@@ -96,7 +103,8 @@ impl KeyState {
     /// Decides whether a moment ends with an event, and says what follows.
     fn decide(&mut self, unit: &Unit, rule: &Rule, event: Stamp, now: Now<'_>, effects: &mut Vec<Effect>) {
         let index = unit.rules[usize::from(rule.member)];
-        let found = match self.members[usize::from(rule.member)].decide(rule, event) {
+        let shadows = Shadows::of(unit, &self.incidents);
+        let found = match self.members[usize::from(rule.member)].decide(rule, event, &shadows) {
             Decision::Nothing => return,
             Decision::Unknown => return effects.push(Effect::Count(index, Counted::Unknown)),
             Decision::Found(found) => found,

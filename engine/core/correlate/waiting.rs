@@ -71,6 +71,11 @@ impl Waiting {
         dues.into_iter().chain(suspects).min()
     }
 
+    /// How many log times there are at which something settles.
+    pub(super) fn pending(&self) -> usize {
+        self.dues.len() + self.suspects.len()
+    }
+
     /// Up to which event time moments are settled at that log time, if further than before.
     pub(super) fn settled_by(&mut self, log_time: EventTime) -> Option<EventTime> {
         let mut upto = None;

@@ -19,7 +19,7 @@ pub use memo::Memo;
 pub use route::{completion_hits, event_hits};
 pub use witness::StepCost;
 
-pub(crate) use route::index;
+pub(crate) use route::{index, measured};
 
 #[cfg(test)]
 mod agreement_tests;

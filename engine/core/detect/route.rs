@@ -159,7 +159,7 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
 }
 
 /// What a step counts or measures of an event: the first value of the field that is one.
-fn measured(step: &Step, field: &Field, normal: Normal, event: &Event<'_>) -> Option<Measured> {
+pub(crate) fn measured(step: &Step, field: &Field, normal: Normal, event: &Event<'_>) -> Option<Measured> {
     if !matches!(step.need, Need::Measure(..)) {
         let text = field.first_text(event).and_then(|text| normal.apply(&text))?;
         return Some(Measured::Text(Arc::from(text)));
@@ -252,7 +252,8 @@ fn completion_brief<'c>(
 ) -> Brief {
     let upstream = rules.rule(completion.rule);
     let by = &rules.units[upstream.unit].by;
-    let host = by.iter().zip(completion.key.values()).find(|(part, _)| part.normal == Normal::Host);
+    let host = by.iter().zip(completion.key.values());
+    let host = host.into_iter().find(|(part, value)| part.normal == Normal::Host && !value.is_empty());
     let mut fields = completion.key.named(by);
     for named in &completion.brief.fields {
         if !fields.iter().any(|field| field.name == named.name) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sightline_schemas::{Event, EventId, EventTime, Incident, IncidentMessage, Position, TimeSource};
 
 use crate::correlate::Completion;
-use crate::detect::completion_hits;
+use crate::detect::{completion_hits, measured};
 use crate::explain::unmet::{Unmet, unmet};
 use crate::explain::why_not::{WhyNot, answer};
 use crate::field::Field;
@@ -14,7 +14,7 @@ use crate::hit::{Measured, RuleIndex};
 use crate::key::Key;
 use crate::limits::NEAR_MISSES_MAX;
 use crate::pattern::TrackHit;
-use crate::rule::{Input, KeyPart, RuleSet, Step, Unit};
+use crate::rule::{Input, KeyPart, Need, RuleSet, Step, Unit};
 
 /// An event or a completion that satisfies a step for the key.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Satisfied {
 pub(super) struct NearMiss {
     pub(super) seen: Satisfied,
     pub(super) unmet: Vec<Unmet>,
+    /// Comparisons of the step that fail: none where only what is counted or measured is not there.
+    pub(super) fails: usize,
 }
 
 /// What there was for one step.
@@ -95,7 +97,10 @@ impl Inquiry {
                     (Some(other), _) => return Err(format!("`{other}` is no part of the key: {}", names())),
                 },
             };
-            part.normal.apply(value).ok_or_else(|| format!("`{}` is empty", part.name))
+            match part.normal.apply(value) {
+                None if !part.optional => Err(format!("`{}` is empty", part.name)),
+                applied => Ok(applied.unwrap_or_default()),
+            }
         };
         unit.by.iter().enumerate().map(part).collect::<Result<_, _>>().map(Key::new)
     }
@@ -120,23 +125,27 @@ impl Inquiry {
         let (mut serves, mut near) = (false, Vec::new());
         for (at, step) in rule.steps.iter().enumerate() {
             let Input::Events(condition) = &step.input else { continue };
+            if rule.pattern.is_witness(at) {
+                continue;
+            }
             let missing = unmet(condition, event);
             match whose(step, &unit.by, &self.key, event) {
                 Whose::Ours if missing.is_empty() => {
                     let mut hit = seen.clone();
                     if let Some((field, normal)) = &step.counted {
-                        hit.value = field.first_text(event).and_then(|text| normal.apply(&text));
+                        hit.value = measured(step, field, *normal, event).as_ref().map(said);
                         if hit.value.is_none() {
-                            let expected = "a value to count".to_owned();
-                            let field = field.name().to_owned();
-                            near.push((at, vec![Unmet { field, expected, found: None }]));
+                            near.push((at, vec![not_counted(step, field, event)], 0));
                             continue;
                         }
                     }
                     serves = true;
                     moves |= self.satisfied(at, hit);
                 }
-                Whose::Ours => near.push((at, missing)),
+                Whose::Ours => {
+                    let fails = missing.len();
+                    near.push((at, missing, fails));
+                }
                 Whose::Other(key) if missing.is_empty() => {
                     self.steps[at].other_keys += 1;
                     self.steps[at].other_key = Some(key);
@@ -150,7 +159,9 @@ impl Inquiry {
         }
         // What serves one step is not what another one misses.
         if !serves {
-            near.into_iter().for_each(|(at, unmet)| self.near(at, &seen, unmet));
+            near.into_iter().for_each(|(at, unmet, fails)| {
+                self.near(at, NearMiss { seen: seen.clone(), unmet, fails });
+            });
         }
         if moves && event.time_source != TimeSource::Suspect {
             self.newest = self.newest.max(event.occurred_at);
@@ -235,11 +246,11 @@ impl Inquiry {
     }
 
     /// Notes what nearly satisfies a step: the nearest are kept, the latest of those that are equally near.
-    fn near(&mut self, at: usize, seen: &Satisfied, unmet: Vec<Unmet>) {
+    fn near(&mut self, at: usize, miss: NearMiss) {
         let near = &mut self.steps[at].near;
-        near.push(NearMiss { seen: seen.clone(), unmet });
+        near.push(miss);
         if near.len() > 2 * NEAR_MISSES_MAX {
-            near.sort_by_key(|near| (near.unmet.len(), std::cmp::Reverse(near.seen.at)));
+            near.sort_by_key(|near| (near.fails, std::cmp::Reverse(near.seen.at)));
             near.truncate(NEAR_MISSES_MAX);
         }
     }
@@ -258,6 +269,13 @@ fn said(value: &Measured) -> String {
     }
 }
 
+/// An event without what the step counts or measures.
+fn not_counted(step: &Step, field: &Field, event: &Event<'_>) -> Unmet {
+    let what =
+        if matches!(step.need, Need::Measure(..)) { "a number to measure" } else { "a value to count" };
+    Unmet { field: field.name().to_owned(), expected: what.to_owned(), found: field.first_text(event) }
+}
+
 enum Whose {
     Ours,
     /// Of this other key.
@@ -271,7 +289,10 @@ fn whose(step: &Step, parts: &[KeyPart], key: &Key, event: &Event<'_>) -> Whose 
     let mut other = Vec::new();
     let mut ours = true;
     for ((fields, part), wanted) in step.keys.iter().zip(parts).zip(key.values()) {
-        let values = values(fields, part, event);
+        let mut values = values(fields, part, event);
+        if values.is_empty() && part.optional {
+            values.push(String::new());
+        }
         match values.first() {
             None => return Whose::Nobody(part.name.clone()),
             Some(_) if values.iter().any(|value| **value == *wanted) => other.push(wanted.to_string()),

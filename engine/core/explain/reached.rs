@@ -61,6 +61,24 @@ pub(super) fn meets(need: &Need, hits: &[&Satisfied]) -> bool {
     }
 }
 
+/// How much of what a step takes these hits are, from 0 to 1; 1 for what it takes alone.
+fn share(need: &Need, hits: &[&Satisfied]) -> f64 {
+    let (range, comes_to) = match need {
+        Need::Events(range) | Need::Values(range) => (range, f64::from(has(need, hits))),
+        Need::Measure(measure, range) => match reading(*measure, hits) {
+            Some(comes_to) => (range, comes_to),
+            None => return 0.0,
+        },
+        Need::New(_) | Need::Nothing => return if hits.is_empty() { 0.0 } else { 1.0 },
+    };
+    let needed = need.threshold();
+    match need {
+        // What is not enough yet is counted off, event for event.
+        Need::Events(_) | Need::Values(_) if comes_to < f64::from(needed) => comes_to / f64::from(needed),
+        _ => range.nearness(comes_to),
+    }
+}
+
 /// What the hits come to, measured.
 pub(super) fn reading(measure: Measure, hits: &[&Satisfied]) -> Option<f64> {
     let mut numbers: Vec<f64> = hits.iter().filter_map(|hit| hit.value.as_deref()?.parse().ok()).collect();
@@ -72,7 +90,8 @@ pub(super) fn reading(measure: Measure, hits: &[&Satisfied]) -> Option<f64> {
         below + (above - below) * place.fract()
     };
     Some(match measure {
-        Measure::Sum => numbers.iter().sum(),
+        // To six places, as sums are.
+        Measure::Sum => (numbers.iter().sum::<f64>() * 1e6).round() / 1e6,
         Measure::Average => numbers.iter().sum::<f64>() / numbers.len() as f64,
         Measure::Min => numbers[0],
         Measure::Max => numbers[last],
@@ -94,8 +113,7 @@ fn all_of(rule: &Rule, hits: &[Vec<&Satisfied>]) -> Reached {
         for (step, hits) in rule.steps.iter().zip(hits) {
             let from = hits.partition_point(|hit| hit.at < start);
             let to = hits.partition_point(|hit| hit.at <= end);
-            let needed = step.need.threshold().max(1);
-            score += f64::from(has(&step.need, &hits[from..to]).min(needed)) / f64::from(needed);
+            score += share(&step.need, &hits[from..to]);
             steps.push((from..to).collect());
         }
         if score > best.0 {

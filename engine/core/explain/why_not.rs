@@ -6,9 +6,9 @@ use sightline_schemas::{EventId, EventTime, IncidentId, Position};
 
 use crate::explain::inquiry::{Inquiry, Satisfied, StepLog};
 use crate::explain::reached::{self, Reached};
+use crate::explain::reading::{Reading, reading};
 use crate::explain::unmet::Unmet;
-use crate::rule::draft::print_duration;
-use crate::rule::{Input, Need, Pattern, Rule};
+use crate::rule::{Input, Need, Pattern, Rule, Timing};
 
 /// Pieces of evidence listed for a step.
 const LISTED_MAX: usize = 5;
@@ -32,6 +32,10 @@ pub struct WhyNot {
     pub steps: Vec<StepReached>,
     /// What is missing.
     pub missing: Vec<Missing>,
+    /// Nothing is missing, and the rule waits until nothing can undo it any more: so many microseconds of log time behind the
+    /// last event, or of the key's own time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_micros: Option<i64>,
 }
 
 /// What a step has.
@@ -43,6 +47,9 @@ pub struct StepReached {
     pub needed: u32,
     /// How many it has in that stretch of time.
     pub has: u32,
+    /// What it measures or limits, and what that comes to there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
     /// The first of them.
     pub pieces: Vec<Piece>,
 }
@@ -71,6 +78,9 @@ pub struct Missing {
     pub needed: u32,
     /// How many it has.
     pub has: u32,
+    /// What it measures or limits, and what that comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
     /// What came nearest, the most telling first.
     pub reasons: Vec<Reason>,
 }
@@ -152,11 +162,6 @@ pub enum Reason {
         /// What.
         piece: Piece,
     },
-    /// What the step measures is not what it takes.
-    Measured {
-        /// What it comes to.
-        comes_to: f64,
-    },
     /// No value was new to the key, or the key is still learning.
     NotNew,
     /// No event of this key came near.
@@ -171,6 +176,9 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
     let mut steps = Vec::new();
     let mut missing = Vec::new();
     for (at, step) in rule.steps.iter().enumerate() {
+        if rule.pattern.is_witness(at) {
+            continue;
+        }
         if !is_wanted(rule, at) {
             missing.extend(forbidden(rule, at, &hits, &reached));
             continue;
@@ -178,14 +186,21 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
         let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
         let (needed, has) = (step.need.threshold(), reached::has(&step.need, &mine));
         let pieces = mine.iter().take(LISTED_MAX).map(|hit| piece(hit)).collect();
-        steps.push(StepReached { step: step.name.clone(), needed, has, pieces });
+        let reading = reading(step, &mine);
+        steps.push(StepReached { step: step.name.clone(), needed, has, reading: reading.clone(), pieces });
         // Where the rule fired, what is no question of these hits alone was answered.
         let told = matches!(step.need, Need::New(_)) && !inquiry.incidents.is_empty();
         if !told && !reached::meets(&step.need, &mine) {
             let reasons = reasons(inquiry, rule, at, &hits, &reached);
-            missing.push(Missing { step: step.name.clone(), needed, has, reasons });
+            missing.push(Missing { step: step.name.clone(), needed, has, reading, reasons });
         }
     }
+    let waits_micros = match rule.timing {
+        Timing::Settled { wait } if missing.is_empty() && inquiry.incidents.is_empty() => {
+            Some(wait.saturating_add(rule.late))
+        }
+        _ => None,
+    };
     WhyNot {
         rule: rule.reference.id.clone(),
         version: rule.reference.version.clone(),
@@ -195,6 +210,7 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
         span: reached.span,
         steps,
         missing,
+        waits_micros,
     }
 }
 
@@ -213,7 +229,7 @@ fn forbidden(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached
     let hit = hits[at].iter().find(near)?;
     let (needed, has) = (0, u32::try_from(hits[at].len()).unwrap_or(u32::MAX));
     let reasons = vec![Reason::Forbidden { piece: piece(hit) }];
-    Some(Missing { step: rule.steps[at].name.clone(), needed, has, reasons })
+    Some(Missing { step: rule.steps[at].name.clone(), needed, has, reading: None, reasons })
 }
 
 fn piece(hit: &Satisfied) -> Piece {
@@ -236,12 +252,8 @@ fn reasons(
     let log = &inquiry.steps[at];
     let mut reasons = Vec::new();
     let mine: Vec<&Satisfied> = reached.steps[at].iter().map(|index| hits[at][*index]).collect();
-    match &rule.steps[at].need {
-        Need::Measure(measure, _) => {
-            reasons.extend(reached::reading(*measure, &mine).map(|comes_to| Reason::Measured { comes_to }));
-        }
-        Need::New(_) if !mine.is_empty() => reasons.push(Reason::NotNew),
-        Need::New(_) | Need::Events(_) | Need::Values(_) | Need::Nothing => {}
+    if matches!(rule.steps[at].need, Need::New(_)) && !mine.is_empty() {
+        reasons.push(Reason::NotNew);
     }
     reasons.extend(misplaced(rule, at, hits, reached));
     if let Some((hit, by)) = log.late.iter().min_by_key(|(_, by)| *by) {
@@ -265,7 +277,9 @@ fn reasons(
     if log.duplicates > 0 {
         reasons.push(Reason::Repeated { events: log.duplicates });
     }
-    if reasons.is_empty() {
+    // Of what is measured the reading tells, as long as there is one.
+    let is_told = matches!(rule.steps[at].need, Need::Measure(..)) && !mine.is_empty();
+    if reasons.is_empty() && !is_told {
         reasons.push(Reason::Nothing);
     }
     reasons
@@ -322,91 +336,6 @@ fn nearest_miss(log: &StepLog, reached: &Reached) -> Option<Reason> {
         Some((_, to)) if at > to => at.since(to),
         _ => 0,
     };
-    let nearest = log.near.iter().min_by_key(|near| (near.unmet.len(), distance(near.seen.at)))?;
+    let nearest = log.near.iter().min_by_key(|near| (near.fails, distance(near.seen.at)))?;
     Some(Reason::Unmet { piece: piece(&nearest.seen), unmet: nearest.unmet.clone() })
-}
-
-impl WhyNot {
-    /// For people, line by line; `time` writes a time as they know it.
-    pub fn said(&self, time: &dyn Fn(EventTime) -> String) -> Vec<String> {
-        let mut lines = Vec::new();
-        let all = self.steps.len();
-        let done = all - self.missing.iter().filter(|missing| missing.needed > 0).count();
-        match self.span {
-            None => {
-                lines.push(format!("no step was satisfied for this key ({} events looked at)", self.events))
-            }
-            Some((from, to)) if from == to => lines.push(format!("{done} of {all} steps at {}", time(from))),
-            Some((from, to)) => {
-                lines.push(format!("{done} of {all} steps between {} and {}", time(from), time(to)))
-            }
-        }
-        for step in &self.steps {
-            if step.has == 0 {
-                continue;
-            }
-            let pieces: Vec<String> = step.pieces.iter().map(|piece| time(piece.at)).collect();
-            let more = if step.has as usize > pieces.len() { ", …" } else { "" };
-            lines.push(format!(
-                "step {}: {} of {}, {}{more}",
-                step.step,
-                step.has,
-                step.needed,
-                pieces.join(", ")
-            ));
-        }
-        for missing in &self.missing {
-            lines.push(match missing.needed {
-                0 => format!("in the way {}: {}", missing.step, missing.has),
-                needed => format!("missing {}: {} of {needed}", missing.step, missing.has),
-            });
-            lines.extend(missing.reasons.iter().map(|reason| format!("  {}", reason.said(time))));
-        }
-        lines
-    }
-}
-
-impl Piece {
-    fn said(&self, time: &dyn Fn(EventTime) -> String) -> String {
-        format!("{} {} {} (message {})", time(self.at), self.source, self.kind, self.position)
-    }
-}
-
-impl Reason {
-    /// For people, on one line.
-    pub fn said(&self, time: &dyn Fn(EventTime) -> String) -> String {
-        match self {
-            Reason::OutsideWindow { piece, by_micros } => {
-                format!("outside of the window by {}: {}", print_duration(*by_micros), piece.said(time))
-            }
-            Reason::OutOfOrder { piece, after, by_micros } => {
-                format!("{} before `{after}`: {}", print_duration(*by_micros), piece.said(time))
-            }
-            Reason::GapTooLong { piece, by_micros } => {
-                format!("the gap is too long by {}: {}", print_duration(*by_micros), piece.said(time))
-            }
-            Reason::Late { piece, by_micros } => {
-                format!("came too late by {}: {}", print_duration(*by_micros), piece.said(time))
-            }
-            Reason::Spent { piece, incident } => {
-                format!("was evidence of {incident}, which ended: {}", piece.said(time))
-            }
-            Reason::Unmet { piece, unmet } => {
-                let unmet: Vec<String> = unmet.iter().map(Unmet::said).collect();
-                format!("nearest: {}: {}", piece.said(time), unmet.join("; "))
-            }
-            Reason::OtherKeys { events, such_as } => {
-                format!("{events} of other keys, such as {such_as}")
-            }
-            Reason::NoKey { events, part } => format!("{events} without a value for `{part}`"),
-            Reason::Repeated { events } => format!("{events} that were known already"),
-            Reason::NotComplete { rule } => {
-                format!("rule `{rule}` was not complete for this key: ask why with --rule {rule}")
-            }
-            Reason::Forbidden { piece } => format!("it happened, and may not: {}", piece.said(time)),
-            Reason::Measured { comes_to } => format!("it comes to {comes_to}"),
-            Reason::NotNew => "no value was new to the key, or the key is still learning".to_owned(),
-            Reason::Nothing => "no event of this key came near".to_owned(),
-        }
-    }
 }

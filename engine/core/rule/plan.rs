@@ -146,6 +146,15 @@ pub enum Pattern {
     },
 }
 
+impl Pattern {
+    /// Whether a step is there to show that the source of another one is alive: it is no part of what the rule finds.
+    pub fn is_witness(&self, step: usize) -> bool {
+        let Pattern::Sequence { bounds, .. } = self else { return false };
+        let witnesses = bounds.after.iter().filter_map(|after| after.silence);
+        witnesses.map(|silence| usize::from(silence.witness)).any(|witness| witness == step)
+    }
+}
+
 /// What must not happen around a sequence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {

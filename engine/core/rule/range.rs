@@ -1,5 +1,7 @@
 //! What a counted or measured number must be.
 
+use std::fmt;
+
 /// How a number stands to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
@@ -91,6 +93,22 @@ impl Range {
         above && below && !self.never.contains(&number)
     }
 
+    /// How far a number lies outside of its ends; 0 where it lies between them.
+    pub fn distance(&self, number: f64) -> f64 {
+        let below = self.low.map_or(0.0, |low| low.at - number);
+        let above = self.high.map_or(0.0, |high| number - high.at);
+        below.max(above).max(0.0)
+    }
+
+    /// How much of the way from nothing to it a number is, from 0 to 1; 1 for numbers in it alone.
+    pub fn nearness(&self, number: f64) -> f64 {
+        if self.holds(number) {
+            return 1.0;
+        }
+        let scale = [self.low, self.high].into_iter().flatten().map(|edge| edge.at.abs()).fold(1.0, f64::max);
+        0.99 * scale / (scale + self.distance(number))
+    }
+
     /// Whether no number is in it.
     pub fn is_empty(&self) -> bool {
         match (self.low, self.high) {
@@ -123,6 +141,28 @@ impl Range {
     }
 }
 
+/// As people say it: `at least 3 and less than 10`.
+impl fmt::Display for Range {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = Vec::new();
+        match (self.low, self.high) {
+            (Some(low), Some(high)) if low.at == high.at => said.push(format!("exactly {}", low.at)),
+            (low, high) => {
+                said.extend(low.map(|low| match low.included {
+                    true => format!("at least {}", low.at),
+                    false => format!("more than {}", low.at),
+                }));
+                said.extend(high.map(|high| match high.included {
+                    true => format!("at most {}", high.at),
+                    false => format!("less than {}", high.at),
+                }));
+            }
+        }
+        said.extend(self.never.iter().map(|number| format!("not {number}")));
+        out.write_str(&said.join(" and "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,5 +187,16 @@ mod tests {
         assert!(Range::at_least(3).is_open_above());
         assert!(Range::at_least(3).and(Comparison::Neq, 2.0).is_open_above());
         assert!(!Range::at_least(3).and(Comparison::Neq, 4.0).is_open_above());
+    }
+
+    #[test]
+    fn a_number_outside_is_so_far_away_and_a_range_says_what_it_takes() {
+        let range = Range::at_least(3).and(Comparison::Lt, 10.0).and(Comparison::Neq, 5.0);
+        assert_eq!([1.0, 3.0, 10.0, 12.0].map(|number| range.distance(number)), [2.0, 0.0, 0.0, 2.0]);
+        assert_eq!(range.to_string(), "at least 3 and less than 10 and not 5");
+        assert_eq!(Range::default().and(Comparison::Eq, 0.5).to_string(), "exactly 0.5");
+        let near: Vec<f64> = [0.0, 1.0, 2.0, 4.0].map(|number| range.nearness(number)).into();
+        assert!(near.is_sorted() && near[2] < 1.0 && near[3] == 1.0, "{near:?}");
+        assert!(range.nearness(5.0) < 1.0 && range.nearness(10.0) < 1.0);
     }
 }

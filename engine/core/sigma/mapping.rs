@@ -14,7 +14,7 @@ const KEYS: [&str; 8] =
     ["mapping", "description", "fields", "logsources", "by_field", "unmapped", "by", "window"];
 const ROUTE_KEYS: [&str; 5] = ["product", "category", "service", "match", "fields"];
 /// What a log source is named by.
-const DIMENSIONS: [&str; 3] = ["product", "category", "service"];
+pub(crate) const DIMENSIONS: [&str; 3] = ["product", "category", "service"];
 
 /// Names that an event has itself: a field of Sigma that is called so stands in the payload.
 const OWN_NAMES: [&str; 19] = [

@@ -106,7 +106,7 @@ fn scalar(node: &Node) -> String {
 }
 
 /// A text that YAML reads as this text, without quotes where it needs none.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let starts = text.chars().next().is_some_and(|letter| letter.is_ascii_alphabetic() || letter == '_');
     let tame = text.chars().all(|letter| letter.is_ascii_alphanumeric() || "_-./ ".contains(letter));
     let words = ["true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf"];
