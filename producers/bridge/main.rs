@@ -2,21 +2,21 @@
 //!
 //! A source gives [`record::Input`]s: [`poll`] asks services, [`receive`] is asked, [`logs`] reads files and subjects. A
 //! [`record::Press`] makes events of them, by a [`mapping`], after [`format`] has taken the records out of their bytes and
-//! [`personal`] identifiers are hidden. The [`outbox`] brings events, [`evidence`] and [`rejects`] onto the bus and gives
-//! each its end in the [`ledger`]. Behind the acknowledgements, and only there, the [`cursor`] moves.
+//! [`personal`] identifiers are hidden. The [`delivery`] brings events, [`evidence`] and [`rejects`] onto the bus, by way of a
+//! spool on disk, and gives each its end in the [`ledger`]. When they are kept, and only then, the [`cursor`] moves.
 //!
 //! Words go to standard error, data (`--dry-run`, `mapping show`) to standard output.
 
 mod arguments;
 mod bridge;
 mod cursor;
+mod delivery;
 mod endpoint;
 mod evidence;
 mod format;
 mod ledger;
 mod logs;
 mod mapping;
-mod outbox;
 mod personal;
 mod poll;
 mod receive;
@@ -70,13 +70,21 @@ async fn run(command: &Command) -> ExitCode {
         return mappings(&command.what);
     }
     let Some(common) = common(command) else { return ExitCode::SUCCESS };
-    let mut bridge = match Bridge::open(common).await {
+    let mut bridge = match Bridge::open(common, frame(command)).await {
         Ok(bridge) => bridge,
         Err(error) => return usage(&error),
     };
     let ended = source(&mut bridge, command, common).await;
+    let waiting = bridge.delivery.close().await;
     for line in bridge.ledger.summary() {
         eprintln!("{line}");
+    }
+    let refused = bridge.delivery.metrics().filter(|_| !common.spool.none).map_or(0, |metrics| metrics.counts.refused);
+    if waiting > 0 {
+        eprintln!("{waiting} events wait on disk for the bus: the next start sends them");
+    }
+    if refused > 0 {
+        eprintln!("the server refused {refused} events for good: they are kept in `refused` in the spool, with the reason");
     }
     match ended {
         Err(Ended::Usage(error)) => usage(&error),
@@ -84,8 +92,19 @@ async fn run(command: &Command) -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::from(EXIT_INCOMPLETE)
         }
-        Ok(()) if bridge.ledger.adds_up() => ExitCode::SUCCESS,
+        // Nobody may ever start it again.
+        Ok(()) if common.once && waiting > 0 => ExitCode::from(EXIT_INCOMPLETE),
+        Ok(()) if bridge.ledger.adds_up() && refused == 0 => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(EXIT_INCOMPLETE),
+    }
+}
+
+/// Events of one message, unless the options say. What is polled is little, and read again whole when the state is lost:
+/// alone, each event has an id that the server knows again.
+fn frame(command: &Command) -> u32 {
+    match command {
+        Command::Iris(_) | Command::Sentry(_) | Command::Phishkit(_) | Command::Packetwatch(_) => 1,
+        _ => sightline_producers::Framing::default().events_max,
     }
 }
 
@@ -109,10 +128,10 @@ async fn source(bridge: &mut Bridge, command: &Command, common: &Common) -> Resu
         Command::Sentry(poll) => poll::run(bridge, poll, poll::Service::sentry).await,
         Command::Phishkit(poll) => poll::run(bridge, poll, poll::Service::phishkit).await,
         Command::Packetwatch(poll) => poll::run(bridge, poll, poll::Service::packetwatch).await,
-        Command::Sentracore(receive) => receive::run(bridge, receive, receive::sentracore::routes).await,
-        Command::Openctem(receive) => receive::run(bridge, receive, receive::openctem::routes).await,
-        Command::Streamtrace(receive) => receive::run(bridge, receive, receive::streamtrace::routes).await,
-        Command::Shieldai(receive) => receive::run(bridge, receive, receive::shieldai::routes).await,
+        Command::Sentracore(receive) => receive::run(bridge, receive, receive::SENTRACORE).await,
+        Command::Openctem(receive) => receive::run(bridge, receive, receive::OPENCTEM).await,
+        Command::Streamtrace(receive) => receive::run(bridge, receive, receive::STREAMTRACE).await,
+        Command::Shieldai(receive) => receive::run(bridge, receive, receive::SHIELDAI).await,
         Command::Syslog(syslog) => receive::syslog::run(bridge, syslog).await,
         Command::Logs(arguments) => logs::run(bridge, arguments, &common.connect).await,
         Command::Mapping(_) => Ok(()),

@@ -21,7 +21,7 @@ use crate::arguments::Logs;
 use crate::bridge::Bridge;
 use crate::format::{Format, too_long};
 use crate::mapping::Origin;
-use crate::outbox::now;
+use crate::delivery::now;
 use crate::record::{Input, Item, Press};
 use lines::Line;
 use tail::Tail;
@@ -90,7 +90,7 @@ async fn files(bridge: &mut Bridge, press: &Press, arguments: &Logs) -> Result<(
             for line in batch.lines {
                 items.extend(items_of(press, line.line, Some(line.place), &origin));
             }
-            if bridge.outbox.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
+            if bridge.delivery.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
                 return Ok(());
             }
             // Behind the acknowledgements: a crash before this sends the batch again, under the same ids.

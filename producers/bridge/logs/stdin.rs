@@ -40,7 +40,7 @@ pub async fn run(bridge: &mut Bridge, press: &Press) -> Result<(), Ended> {
             let place = format!("stdin:{number}:{}", content_key(bytes));
             items.extend(items_of(press, line, Some(place), &Origin::default()));
         }
-        if bridge.outbox.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
+        if bridge.delivery.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
             return Ok(());
         }
     }
