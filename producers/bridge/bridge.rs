@@ -1,5 +1,6 @@
 //! What every source needs: the way to the bus, the counts, the cursors, the mappings, and the word to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Bridge {
     pub ledger: Ledger,
     /// How far was read.
     pub cursors: Cursors,
+    /// For files that are needed for a while.
+    pub folder: PathBuf,
     /// Stop when the source has nothing more to give.
     pub once: bool,
     /// Whether to stop.
@@ -80,6 +83,7 @@ impl Bridge {
             delivery,
             ledger,
             cursors,
+            folder: if common.dry_run { std::env::temp_dir() } else { common.state.clone() },
             once: common.once,
             stop,
             shelf,

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::posted::{KEY, receiver};
 use crate::service::Service;
-use crate::stage::{Running, command, events, server_with_streams, wait_for_events};
+use crate::stage::{
+    Running, command, events, post, server_with_streams, try_post, wait_for_events, wait_for_stored,
+};
 
 fn kills() -> u32 {
     std::env::var("SIGHTLINE_BRIDGE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
@@ -106,4 +109,69 @@ async fn a_poller_survives_being_killed_at_any_moment() {
     let (code, said) = running.stop();
     assert_eq!(code, Some(0), "{said}");
     all_once(&events(&server).await, "/fields/number", count);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_is_killed_while_the_bus_is_away_loses_and_doubles_nothing_that_it_took() {
+    let mut server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut taken: u64 = 0;
+    let mut told_again = 0;
+    let (mut running, mut port) = receiver(&server.url(), place.path(), "sentracore", &[]);
+    for life in 0..kills() {
+        // The bus goes in the middle of the first life and is away while others begin and end.
+        if life == 1 {
+            server.kill();
+        }
+        let doom = running.kill_after(moment(400));
+        loop {
+            let event = json!({"source": "app", "host_id": "h", "kind": "line", "source_event_id": taken.to_string(),
+                               "number": taken});
+            // Killed while it may be taking this one: the sender does not know, and sends it again to the next.
+            match try_post(port, "/api/v1/ingest/events", &[("X-Api-Key", KEY)], event.to_string().as_bytes()) {
+                Some((200, answer)) => {
+                    told_again += u64::from(answer["duplicate"] == json!(true));
+                    taken += 1;
+                }
+                Some((status, answer)) => panic!("{status}: {answer}"),
+                None => break,
+            }
+        }
+        doom.join().expect("it only waits and kills");
+        running.kill();
+        (running, port) = receiver(&server.url(), place.path(), "sentracore", &[]);
+    }
+    assert!(taken > u64::from(kills()), "{taken} taken: killed before it did anything");
+    server.restart();
+    let log = wait_for_events(&server, usize::try_from(taken).expect("few")).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    all_once(&log, "/number", taken);
+    all_once(&events(&server).await, "/number", taken);
+    println!("{taken} events in {} lives, {told_again} of them offered twice", kills());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_came_while_the_bus_was_away_is_kept_with_its_events() {
+    let mut server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (mut running, port) = receiver(&server.url(), place.path(), "streamtrace", &[]);
+    server.kill();
+    running.wait_for("bus_away");
+    let body = json!({"event_type": "auth.login", "occurred_at": "2026-04-09T12:00:00Z", "number": 0}).to_string();
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("Authorization", bearer.as_str()), ("X-Source-Id", "portal")];
+    let (status, answer) = post(port, "/v1/ingest/events", &headers, body.as_bytes());
+    assert_eq!((status, &answer["accepted"]), (202, &json!(1)), "{answer}");
+    running.kill();
+    server.restart();
+    let (running, _) = receiver(&server.url(), place.path(), "streamtrace", &[]);
+    let log = wait_for_events(&server, 1).await;
+    let kept = wait_for_stored(&server, "EVIDENCE", 1).await;
+    assert_eq!(kept[0].payload.as_slice(), body.as_bytes());
+    let reference = &log[0]["refs"]["raw"];
+    assert_eq!(Some(reference["blake3"].as_str()), Some(answer["raw_event_id"].as_str()), "{reference}");
+    assert_eq!((reference.get("seq"), &reference["stream"]), (None, &json!("EVIDENCE")));
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
 }
