@@ -25,6 +25,10 @@ const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What the server shows for us.
 const NAME: &str = "sightline-bridge";
+/// How long a bridge waits for a server before it goes on without one.
+const FIRST_CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How often it looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a bridge that is told to stop waits for what is on disk: the next start sends the rest.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -131,8 +135,10 @@ async fn bus(common: &Common, frame: u32, stop: watch::Receiver<bool>) -> anyhow
     let client = if asked.none || common.once {
         connect(&common.connect, common.once, stop).await?
     } else {
-        // The spool takes what comes before there is a server.
-        common.connect.open_when_possible(NAME).await?
+        // The spool takes what comes before there is a server; where there is one, it is there in a moment.
+        let client = common.connect.open_when_possible(NAME).await?;
+        let _ = tokio::time::timeout(FIRST_CONNECT_MAX, connected(&client)).await;
+        client
     };
     let spool = (!asked.none).then(|| SpoolConfig {
         path: asked.directory.clone().unwrap_or_else(|| common.state.join("spool")),
@@ -160,6 +166,13 @@ async fn bus(common: &Common, frame: u32, stop: watch::Receiver<bool>) -> anyhow
         spooled,
         patience: common.patience,
     })
+}
+
+/// Waits for a connection. The server has said then what it takes.
+async fn connected(client: &Client) {
+    while client.server_info().max_payload == 0 {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Frames that the server takes: half of its longest message, where that is known and less than usual.

@@ -267,7 +267,8 @@ impl Delivery {
         }
         let body = Value::Object(body);
         let Some(bus) = self.bus() else {
-            let subject = EventSubject { tenant: self.tenant.clone(), source: draft.source.clone() }.subject();
+            let subject =
+                EventSubject { tenant: self.tenant.clone(), source: draft.source.clone() }.subject();
             let id = self.id(&draft);
             print(&json!({ "subject": subject, "id": id, "event": body }));
             return Begun::Ended(Outcome::Stored { id, duplicate: false });

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::ledger::Ledger;
 use crate::delivery::Delivery;
+use crate::ledger::Ledger;
 
 /// Serves until told to stop.
 ///
@@ -33,14 +33,15 @@ pub async fn serve(
         TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let (counts, behind) = (ledger.clone(), delivery.clone());
-    let router = Router::new().route("/healthz", get(move || async move { health(&ledger, &delivery) })).route(
-        "/metrics",
-        get(move || async move {
-            let mut text = counts.render();
-            text.extend(behind.metrics().map(|metrics| metrics.to_prometheus()));
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
-        }),
-    );
+    let router =
+        Router::new().route("/healthz", get(move || async move { health(&ledger, &delivery) })).route(
+            "/metrics",
+            get(move || async move {
+                let mut text = counts.render();
+                text.extend(behind.metrics().map(|metrics| metrics.to_prometheus()));
+                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+            }),
+        );
     tokio::spawn(async move {
         let stopped = async move {
             // An error means that the program ends.

@@ -69,7 +69,12 @@ impl Ledger {
         };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         family("read_total", "Records read from the source.", "counter", &|tally| count(&tally.read));
-        family("sent_total", "Events kept for the log: in it, or on disk until they are.", "counter", &|tally| count(&tally.sent));
+        family(
+            "sent_total",
+            "Events kept for the log: in it, or on disk until they are.",
+            "counter",
+            &|tally| count(&tally.sent),
+        );
         family("duplicate_total", "Events that were kept before.", "counter", &|tally| {
             count(&tally.duplicate)
         });

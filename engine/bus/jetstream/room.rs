@@ -90,7 +90,10 @@ pub(super) fn advice(shares: &[Share], room: Option<Room>) -> String {
         None => "the server does not say how much room it has: `max_file_store` in its `jetstream` block is the limit"
             .to_owned(),
     };
-    let largest = shares.iter().max_by_key(|share| share.more).map_or("streams.events_max_bytes", |share| share.setting);
+    let largest = shares
+        .iter()
+        .max_by_key(|share| share.more)
+        .map_or("streams.events_max_bytes", |share| share.setting);
     format!(
         "the server has no room for what the streams reserve: {} ({}), {} of it not yet reserved; {there}. Lower {largest} \
          first, or give the server more room",

@@ -172,10 +172,13 @@ enum Refused {
 async fn apply(connection: &Connection, verb: &str, config: &Config) -> Result<(), Refused> {
     let subject = format!("STREAM.{verb}.{}", config.name);
     let answer: Result<Response<Box<Info>>, _> = connection.context().request(subject, config).await;
-    let failed = |error| Refused::Other(connection.retry("set up a stream", format!("{}: {error}", config.name)));
+    let failed =
+        |error| Refused::Other(connection.retry("set up a stream", format!("{}: {error}", config.name)));
     match answer.map_err(failed)? {
         Response::Ok(_) => Ok(()),
-        Response::Err { error } if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => Err(Refused::NoRoom),
+        Response::Err { error } if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
+            Err(Refused::NoRoom)
+        }
         Response::Err { error } => {
             Err(Refused::Other(BusError::Stop(format!("stream {}: {error}", config.name))))
         }

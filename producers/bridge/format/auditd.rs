@@ -39,17 +39,21 @@ pub fn stamp(line: &[u8]) -> Option<(&[u8], &[u8])> {
 pub fn is_last(line: &[u8]) -> bool {
     let Some(begins) = find(line, b"type=") else { return false };
     let name = line[begins + b"type=".len()..].split(|byte| *byte == b' ').next().unwrap_or_default();
-    LAST.iter().any(|last| name == last.as_bytes()) || ALONE.iter().any(|alone| name.starts_with(alone.as_bytes()))
+    LAST.iter().any(|last| name == last.as_bytes())
+        || ALONE.iter().any(|alone| name.starts_with(alone.as_bytes()))
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
+/// The lines of one event.
+type Lines = Vec<Map<String, Value>>;
+
 /// Reads lines: those of one event become one record, in the place of its first line.
 pub fn events(text: &str) -> Vec<Record> {
     let mut known: HashMap<(&[u8], &[u8]), usize> = HashMap::new();
-    let mut found: Vec<Result<Vec<Map<String, Value>>, (Bytes, Reject)>> = Vec::new();
+    let mut found: Vec<Result<Lines, (Bytes, Reject)>> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         match parse(line) {
             Ok(read) => {
@@ -66,7 +70,7 @@ pub fn events(text: &str) -> Vec<Record> {
 }
 
 /// One record of the lines of an event.
-fn join(lines: Vec<Map<String, Value>>) -> Map<String, Value> {
+fn join(lines: Lines) -> Map<String, Value> {
     let mut event = Map::new();
     let (mut types, mut paths, mut arguments) = (Vec::new(), Vec::new(), Vec::new());
     for mut line in lines {
@@ -175,6 +179,8 @@ fn parse(line: &str) -> Result<Map<String, Value>, Reject> {
 
 /// `name=value` pairs: bare, in double quotes, or in single quotes around further pairs. The first of a name holds.
 fn pairs(text: &str, record: &mut Map<String, Value>) {
+    // In the line of a call, `a0` is a number.
+    let is_execve = record.get("type").is_some_and(|kind| kind == "EXECVE");
     let mut rest = text;
     while let Some((name, after)) = rest.trim_start_matches([' ', '\u{1d}', ',', '\n']).split_once('=') {
         let name = name.rsplit([' ', '\u{1d}']).next().unwrap_or(name);
@@ -189,7 +195,7 @@ fn pairs(text: &str, record: &mut Map<String, Value>) {
             continue;
         }
         let plain = match quote {
-            None if MAY_BE_HEX.contains(&name) || is_argument(name) => {
+            None if MAY_BE_HEX.contains(&name) || (is_execve && is_argument(name)) => {
                 unhex(value).unwrap_or_else(|| value.to_owned())
             }
             _ => value.to_owned(),
@@ -206,7 +212,8 @@ fn pairs(text: &str, record: &mut Map<String, Value>) {
 
 /// `a0`, `a1`, `a2[0]`, … of an EXECVE record.
 fn is_argument(name: &str) -> bool {
-    let digits = name.strip_prefix('a').map(|digits| digits.split_once('[').map_or(digits, |(digits, _)| digits));
+    let digits =
+        name.strip_prefix('a').map(|digits| digits.split_once('[').map_or(digits, |(digits, _)| digits));
     digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -274,7 +281,10 @@ mod tests {
         assert_eq!(records[1].as_ref().expect("another event")["serial"], "8");
         assert!(records[2].is_err());
         assert_eq!(records[3].as_ref().expect("of another node")["cwd"], "/elsewhere");
-        assert!(is_last(b"type=PROCTITLE msg=audit(1.0:7): x") && is_last(b"node=a type=USER_LOGIN msg=audit(1.0:7): x"));
+        assert!(
+            is_last(b"type=PROCTITLE msg=audit(1.0:7): x")
+                && is_last(b"node=a type=USER_LOGIN msg=audit(1.0:7): x")
+        );
         assert!(!is_last(b"type=SYSCALL msg=audit(1.0:7): key=\"USER_\"") && stamp(b"rubbish").is_none());
     }
 }

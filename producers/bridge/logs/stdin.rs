@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::items_of;
 use super::group::{Grouping, Placed};
+use super::items_of;
 use super::lines::{Line, Splitter, bytes_max};
 use crate::Ended;
 use crate::bridge::Bridge;

@@ -15,8 +15,8 @@ use sightline_schemas::subject::{
 
 use crate::Ended;
 use crate::bridge::{self, Bridge};
-use crate::mapping::Origin;
 use crate::delivery::now;
+use crate::mapping::Origin;
 use crate::record::{Input, Press};
 
 /// Messages on their way at once.

@@ -21,9 +21,9 @@ use serde_json::Value;
 use crate::Ended;
 use crate::arguments::Poll;
 use crate::bridge::Bridge;
+use crate::delivery::now;
 use crate::ledger::{Fate, Tally};
 use crate::mapping::Origin;
-use crate::delivery::now;
 use crate::record::{Input, Item, Press, content_key};
 use http::Http;
 

@@ -175,7 +175,7 @@ pub async fn run(bridge: &mut Bridge, arguments: &Receive, dialect: Dialect) -> 
     };
     let is_hidden = tls.is_some() || arguments.behind_proxy;
     let asks = arguments.api_keys.is_some() || arguments.tls_client_ca.is_some();
-    if !arguments.bind.ip().is_loopback() && !(is_hidden && asks) {
+    if !(arguments.bind.ip().is_loopback() || is_hidden && asks) {
         return Err(usage(format!(
             "--bind {} can be reached from other machines: name a certificate with --tls-cert and --tls-key (or say \
              --behind-proxy where a proxy speaks TLS), and the keys that senders may use with --api-keys or the authority \
@@ -196,8 +196,7 @@ pub async fn run(bridge: &mut Bridge, arguments: &Receive, dialect: Dialect) -> 
         .map_err(|error| usage(format!("cannot listen on {}: {error}", arguments.bind)))?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     tracing::info!(%address, tls = tls.is_some(), "listening");
-    let limits =
-        Limits { connections_max: arguments.connections_max, head_wait: wait, end_wait: 2 * wait };
+    let limits = Limits { connections_max: arguments.connections_max, head_wait: wait, end_wait: 2 * wait };
     server::serve(listener, tls, routes, limits, bridge.stop.clone()).await;
     Ok(())
 }

@@ -15,8 +15,8 @@ use sightline_schemas::edge::{Reason, Reject};
 
 use super::{AWAY, AWAY_WHY, Desk, Told, events_of, header as text_header, input, item};
 use crate::bridge::Bridge;
-use crate::evidence::{Evidence, Kept};
 use crate::delivery::now;
+use crate::evidence::{Evidence, Kept};
 use crate::record::{Item, Press};
 
 /// Most events of one request, as StreamTrace has it.

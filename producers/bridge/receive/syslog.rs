@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use crate::Ended;
 use crate::arguments::Syslog;
 use crate::bridge::Bridge;
+use crate::delivery::now;
 use crate::evidence::Evidence;
 use crate::ledger::Tally;
 use crate::mapping::Origin;
-use crate::delivery::now;
 use crate::record::{Input, Press};
 
 /// Messages that wait for the bus. With datagrams of 8 KiB, 64 MiB.

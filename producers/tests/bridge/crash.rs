@@ -128,7 +128,8 @@ async fn a_receiver_that_is_killed_while_the_bus_is_away_loses_and_doubles_nothi
             let event = json!({"source": "app", "host_id": "h", "kind": "line", "source_event_id": taken.to_string(),
                                "number": taken});
             // Killed while it may be taking this one: the sender does not know, and sends it again to the next.
-            match try_post(port, "/api/v1/ingest/events", &[("X-Api-Key", KEY)], event.to_string().as_bytes()) {
+            match try_post(port, "/api/v1/ingest/events", &[("X-Api-Key", KEY)], event.to_string().as_bytes())
+            {
                 Some((200, answer)) => {
                     told_again += u64::from(answer["duplicate"] == json!(true));
                     taken += 1;
@@ -158,7 +159,8 @@ async fn evidence_that_came_while_the_bus_was_away_is_kept_with_its_events() {
     let (mut running, port) = receiver(&server.url(), place.path(), "streamtrace", &[]);
     server.kill();
     running.wait_for("bus_away");
-    let body = json!({"event_type": "auth.login", "occurred_at": "2026-04-09T12:00:00Z", "number": 0}).to_string();
+    let body =
+        json!({"event_type": "auth.login", "occurred_at": "2026-04-09T12:00:00Z", "number": 0}).to_string();
     let bearer = format!("Bearer {KEY}");
     let headers = [("Authorization", bearer.as_str()), ("X-Source-Id", "portal")];
     let (status, answer) = post(port, "/v1/ingest/events", &headers, body.as_bytes());

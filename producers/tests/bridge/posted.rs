@@ -4,9 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use serde_json::{Value, json};
 
-use crate::stage::{
-    Running, command, count, free_port, post, server_with_streams, stored, wait_for_events,
-};
+use crate::stage::{Running, command, count, free_port, post, server_with_streams, stored, wait_for_events};
 
 pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -92,7 +90,8 @@ async fn without_a_spool_nothing_is_accepted_before_it_is_in_the_log() {
     let mut server = server_with_streams().await;
     let place = tempfile::tempdir().expect("a temporary directory");
     let (running, port) = receiver(&server.url(), place.path(), "sentracore", &["--no-spool"]);
-    let event = json!({"source": "powershell-hunt", "host_id": "win-02", "kind": "process_start"}).to_string();
+    let event =
+        json!({"source": "powershell-hunt", "host_id": "win-02", "kind": "process_start"}).to_string();
     let ingest = || post(port, "/api/v1/ingest/events", &[("X-Api-Key", KEY)], event.as_bytes());
     server.kill();
     assert_eq!(ingest().0, 503);

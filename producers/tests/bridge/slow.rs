@@ -55,7 +55,9 @@ async fn whoever_does_not_finish_a_request_is_hung_up_on_and_holds_up_nobody() {
 
     // A body is not read of whoever has no key, nor one that is longer than any may be.
     let announced = |key: &str, bytes: u64| {
-        format!("POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {key}\r\nContent-Length: {bytes}\r\n\r\n")
+        format!(
+            "POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {key}\r\nContent-Length: {bytes}\r\n\r\n"
+        )
     };
     assert!(silent_after(port, &announced("wrong", 100)).starts_with("HTTP/1.1 401 "));
     assert!(silent_after(port, &announced(KEY, 1 << 30)).starts_with("HTTP/1.1 413 "));
@@ -99,7 +101,10 @@ async fn over_tls_a_sender_needs_a_certificate_of_the_authority_that_is_asked_fo
     assert_eq!(curl(port, &right, &event("h")), "200");
     assert_eq!(curl(port, &["--cacert", &ca], &event("without")), "000");
     let (other_cert, other_key) = (text(&other.cert), text(&other.key));
-    assert_eq!(curl(port, &["--cacert", &ca, "--cert", &other_cert, "--key", &other_key], &event("other")), "000");
+    assert_eq!(
+        curl(port, &["--cacert", &ca, "--cert", &other_cert, "--key", &other_key], &event("other")),
+        "000"
+    );
     // Plain HTTP is not understood there.
     assert!(!silent_after(port, &format!("GET {PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n")).contains("200"));
     assert_eq!(wait_for_events(&server, 1).await[0]["host_id"], "h");
@@ -122,7 +127,8 @@ fn an_address_that_others_reach_is_not_open_to_all_of_them() {
     ] {
         let mut arguments = vec!["--bind", "0.0.0.0:0", "--dry-run"];
         arguments.extend(options);
-        let output = command("nats://127.0.0.1:1", place.path(), "sentracore", &arguments).output().expect("it runs");
+        let output =
+            command("nats://127.0.0.1:1", place.path(), "sentracore", &arguments).output().expect("it runs");
         assert_eq!(output.status.code(), Some(3), "{options:?}");
         assert!(words(&output).contains(said), "{options:?}: {}", words(&output));
     }
