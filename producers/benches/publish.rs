@@ -104,7 +104,7 @@ fn line(name: &str, measured: f64, target: f64) {
 
 #[tokio::main]
 async fn main() {
-    let events =
+    let events: usize =
         std::env::var("SIGHTLINE_TEST_BENCH_EVENTS").map_or(100_000, |text| text.parse().expect("a number"));
     let server = Server::with_events().await;
     let mut rates: [Vec<f64>; 4] = Default::default();

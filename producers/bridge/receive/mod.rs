@@ -15,6 +15,7 @@ pub mod syslog;
 mod tls;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use axum::Router;
@@ -41,6 +42,8 @@ use gate::Gate;
 use keys::Keys;
 use server::Limits;
 
+/// How long a request that is being answered may take when the bridge stops.
+const END_WAIT: Duration = Duration::from_secs(5);
 /// Longest value of a header that names a source.
 const HEADER_BYTES_MAX: usize = 256;
 
@@ -196,7 +199,7 @@ pub async fn run(bridge: &mut Bridge, arguments: &Receive, dialect: Dialect) -> 
         .map_err(|error| usage(format!("cannot listen on {}: {error}", arguments.bind)))?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     tracing::info!(%address, tls = tls.is_some(), "listening");
-    let limits = Limits { connections_max: arguments.connections_max, head_wait: wait, end_wait: 2 * wait };
+    let limits = Limits { connections_max: arguments.connections_max, head_wait: wait, end_wait: END_WAIT };
     server::serve(listener, tls, routes, limits, bridge.stop.clone()).await;
     Ok(())
 }
