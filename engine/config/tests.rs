@@ -25,7 +25,7 @@ fn defaults_are_the_engines_own() {
     let config = Config::default();
     assert_eq!(config.engine.settings(), EngineSettings::default());
     assert_eq!(config.nats.url, "nats://127.0.0.1:4222");
-    assert_eq!(config.streams.events_max_bytes, 8 << 30);
+    assert_eq!(config.streams.events_max_bytes, 4 << 30);
     assert_eq!(config.rules.paths, [PathBuf::from("rules")]);
     assert_eq!(config.worker.batch_wait, Duration::from_millis(50));
     assert_eq!(config.api.listen, Some(SocketAddr::from(([127, 0, 0, 1], 9464))));
