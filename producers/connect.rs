@@ -106,15 +106,7 @@ impl Connect {
     /// When an option cannot be used, or no server takes the connection now.
     pub async fn open(&self, name: &str) -> Result<Client, ConnectError> {
         let servers = self.servers()?;
-        let mut options = self.options(name).await?;
-        // As NATS's own tools read an address; the client leaves this out.
-        let login = servers.iter().find_map(|at| Some((at.username()?, at.password())));
-        if let (Some((user, password)), None, None, None) = (login, &self.creds, &self.nkey, &self.user) {
-            options = match password {
-                Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),
-                None => options.token(user.to_owned()),
-            };
-        }
+        let options = self.options(name, &servers).await?;
         options
             .connect(&servers)
             .await
@@ -128,7 +120,7 @@ impl Connect {
     /// When an option cannot be used.
     pub async fn open_when_possible(&self, name: &str) -> Result<Client, ConnectError> {
         let servers = self.servers()?;
-        let options = self.options(name).await?.retry_on_initial_connect();
+        let options = self.options(name, &servers).await?.retry_on_initial_connect();
         options
             .connect(&servers)
             .await
@@ -150,7 +142,7 @@ impl Connect {
         shown.join(", ")
     }
 
-    async fn options(&self, name: &str) -> Result<ConnectOptions, ConnectError> {
+    async fn options(&self, name: &str, servers: &[ServerAddr]) -> Result<ConnectOptions, ConnectError> {
         let mut options = ConnectOptions::new()
             .name(name)
             .reconnect_delay_callback(|attempt| {
@@ -159,6 +151,14 @@ impl Connect {
             })
             // A refused subject looks like a time-out to the one who publishes; its text arrives only here.
             .event_callback(report);
+        // As NATS's own tools read an address; the client leaves this out.
+        let login = servers.iter().find_map(|at| Some((at.username()?, at.password())));
+        if let (Some((user, password)), None, None, None) = (login, &self.creds, &self.nkey, &self.user) {
+            options = match password {
+                Some(password) => options.user_and_password(user.to_owned(), password.to_owned()),
+                None => options.token(user.to_owned()),
+            };
+        }
         if let Some(path) = &self.creds {
             options = options.credentials_file(path).await.map_err(|source| unusable(path, source))?;
         }

@@ -5,7 +5,8 @@
 //! checks, packed into frames ([`frame`]), kept on disk while the bus is away ([`spool`]), counted ([`metrics`]).
 //!
 //! Underneath, [`message`] is one message ready to leave, and [`publisher`] brings it into the log and reports what became
-//! of it; [`in_flight`] is what it remembers of messages that the server has not acknowledged yet.
+//! of it; [`in_flight`] is what it remembers of messages that the server has not acknowledged yet. [`program`] is how the
+//! programs of this crate begin and end.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,6 +27,7 @@ pub mod in_flight;
 pub mod message;
 pub mod metrics;
 pub mod outbox;
+pub mod program;
 pub mod pseudonyms;
 pub mod publish_error;
 pub mod publisher;

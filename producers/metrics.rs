@@ -14,7 +14,7 @@ pub struct Metrics {
     pub invalid: u64,
     /// Not taken over once more: the spool has them.
     pub known: u64,
-    /// Messages that the accepted events were packed into.
+    /// Messages handed over: those that the accepted events were packed into, and those that are no events.
     pub frames: u64,
     /// What the publisher says of them.
     pub counts: Counts,
@@ -52,7 +52,7 @@ impl Metrics {
         one(
             "sightline_producer_messages_total",
             "counter",
-            "Messages that events were packed into.",
+            "Messages that were handed over: frames of events, and what is no event.",
             self.frames,
         );
         one(

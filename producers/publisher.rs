@@ -213,6 +213,11 @@ impl Publisher {
         self.client.connection_state() == State::Connected
     }
 
+    /// Most bytes of a message, with its headers, that the server takes; `None` before the first connection.
+    pub fn message_bytes_max(&self) -> Option<usize> {
+        Some(self.client.server_info().max_payload).filter(|bytes| *bytes > 0)
+    }
+
     /// Waits until every message handed over so far is in the log, refused or given up.
     ///
     /// # Errors

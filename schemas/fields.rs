@@ -4,7 +4,7 @@
 //! it is, known to be valid, and becomes a [`Value`] at the first question.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::cell::OnceCell;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -23,18 +23,18 @@ pub struct Member<'a> {
     name: Cow<'a, str>,
     /// Valid JSON that the value is still to be read from; empty where it is there.
     raw: &'a str,
-    value: OnceLock<Value<'a>>,
+    value: OnceCell<Value<'a>>,
 }
 
 impl<'a> Member<'a> {
     /// A value that is there.
     pub fn new(name: Cow<'a, str>, value: Value<'a>) -> Self {
-        Member { name, raw: "", value: OnceLock::from(value) }
+        Member { name, raw: "", value: OnceCell::from(value) }
     }
 
     /// A value that is still the JSON text it came as; a scan must have found it valid.
     pub(crate) const fn unread(name: &'a str, raw: &'a str) -> Self {
-        Member { name: Cow::Borrowed(name), raw, value: OnceLock::new() }
+        Member { name: Cow::Borrowed(name), raw, value: OnceCell::new() }
     }
 
     /// Its name.

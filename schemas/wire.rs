@@ -74,7 +74,7 @@ pub fn split(body: &[u8], form: Form) -> Result<Vec<&[u8]>, Reject> {
             items.into_iter().map(|item| item.get().as_bytes()).collect()
         }
         Form::Json => vec![body],
-        Form::Ndjson => body.split(|byte| *byte == b'\n').filter(|line| first_byte(line).is_some()).collect(),
+        Form::Ndjson => lines(body).filter(|line| first_byte(line).is_some()).collect(),
         Form::MessagePack => split_message_pack(body)?,
     };
     if events.len() > FRAME_EVENTS_MAX {
@@ -164,6 +164,17 @@ fn undecodable(form: &str, error: &dyn std::fmt::Display) -> Reject {
 
 fn first_byte(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace())
+}
+
+/// The lines of a text, without their ends.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', text).chain([text.len()]);
+    ends.map(move |end| {
+        let line = &text[from..end];
+        from = end + 1;
+        line
+    })
 }
 
 fn split_message_pack(body: &[u8]) -> Result<Vec<&[u8]>, Reject> {

@@ -459,6 +459,57 @@ async fn setting_up_twice_changes_nothing_and_deletes_nothing_unasked() {
 }
 
 #[tokio::test]
+async fn a_server_without_room_says_what_is_asked_for_and_which_setting_to_lower() {
+    let server = NatsServer::start_with("jetstream { store_dir: \"$STORE_DIR\", max_file_store: 3GB }");
+    let settings = ConnectSettings { url: server.url(), ..ConnectSettings::default() };
+    let connection = connect(&settings, FirstConnect::OrFail).await.expect("connected");
+    let error = setup(&connection, &StreamSettings::default(), Shrink::Refuse).await.expect_err("no room");
+    assert!(matches!(error, BusError::Stop(_)), "{error}");
+    let error = error.to_string();
+    for part in [
+        "stream EVENTS is left as it is",
+        "6GiB (streams.events_max_bytes 4GiB, streams.incidents_max_bytes 512MiB, ",
+        "this account has 0B reserved and no limit of its own",
+        "`max_file_store`",
+        "Lower streams.events_max_bytes first",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    let smaller = StreamSettings { events_max_bytes: 512 << 20, ..StreamSettings::default() };
+    let reports = setup(&connection, &smaller, Shrink::Refuse).await.expect("room for these");
+    assert!(reports.iter().all(|report| report.outcome == Outcome::Created), "{reports:?}");
+}
+
+#[tokio::test]
+async fn an_account_without_room_is_told_before_anything_is_made() {
+    let server = NatsServer::start_with(
+        "jetstream { store_dir: \"$STORE_DIR\", max_file_store: 8GB }\n\
+         accounts { A { jetstream: { max_file: 1GB }, users: [ { user: anna, password: p } ] } }",
+    );
+    let settings = ConnectSettings {
+        url: server.url(),
+        user: Some("anna".to_owned()),
+        password: Some("p".to_owned()),
+        ..ConnectSettings::default()
+    };
+    let connection = connect(&settings, FirstConnect::OrFail).await.expect("connected");
+    let most = StreamSettings { events_max_bytes: 768 << 20, ..StreamSettings::default() };
+    let small = StreamSettings {
+        incidents_max_bytes: 64 << 20,
+        deadletter_max_bytes: 64 << 20,
+        evidence_max_bytes: 64 << 20,
+        ..most.clone()
+    };
+    let error = setup(&connection, &most, Shrink::Refuse).await.expect_err("no room").to_string();
+    assert!(error.contains("may keep 1GiB, of which 0B are taken and 1GiB are left"), "{error}");
+    // Nothing was made: as much as fits can be.
+    let reports = setup(&connection, &small, Shrink::Refuse).await.expect("room for these");
+    assert!(reports.iter().all(|report| report.outcome == Outcome::Created), "{reports:?}");
+    let error = setup(&connection, &most, Shrink::Refuse).await.expect_err("no room").to_string();
+    assert!(error.contains("of which 960MiB are taken and 64MiB are left"), "{error}");
+}
+
+#[tokio::test]
 async fn evidence_can_be_neither_deleted_nor_purged() {
     let bus = Bus::start().await;
     let stored = bus.plain.publish("evidence.default.api", "as it came".into()).await.expect("sent");

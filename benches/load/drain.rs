@@ -27,7 +27,7 @@ async fn drain(asked: &Asked, report: &mut Report) -> Result<(), String> {
     let (mut null, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let nothing = bus.drain_nothing(1, last).await?;
-        let drained = bus.drain(last, &rules, &settings(1)).await?;
+        let drained = bus.drain(last, &rules, &settings(2)).await?;
         ratios.push(drained.spent.wall_rate(count) / nothing.spent.wall_rate(count));
         null.push(nothing);
         worker.push(drained);

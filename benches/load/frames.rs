@@ -55,7 +55,7 @@ async fn frames(
     let count = frames * FRAME_EVENTS;
     let (mut rates, mut cpu) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let drained = bus.drain(last, &rules, &settings(1)).await?;
+        let drained = bus.drain(last, &rules, &settings(2)).await?;
         rates.push(drained.spent.wall_rate(count));
         cpu.push(drained.spent.nanos_each(count));
         bus.forget_outputs().await?;

@@ -35,6 +35,10 @@ pub fn run_with(arguments: &[String]) {
     population.now = population.now.plus(2_000_000);
     let (seq, now) = (population.seq, population.now);
     population.push(event("auth.login_failed", "hot", Some("root"), seq, now));
+    // What is held back is said by the first message behind its time, whoever's it is.
+    population.now = population.now.plus(2_000_000);
+    let (seq, now) = (population.seq, population.now);
+    population.push(event("auth.login_failed", "another", None, seq, now));
     let applied = population.work();
     last = applied.incidents.into_iter().next_back().or(last);
     let count = last.and_then(|output| {

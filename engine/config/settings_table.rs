@@ -167,8 +167,8 @@ pub static SETTINGS: [Setting; 48] = [
     setting(
         "streams.events_max_bytes",
         Kind::Size { min: MIB },
-        "8GiB",
-        "How much of the input log is kept, in bytes.",
+        "4GiB",
+        "How much of the input log is kept, in bytes. The server reserves this much disk for it, and for each of the others.",
     ),
     setting(
         "streams.incidents_max_age",
@@ -179,7 +179,7 @@ pub static SETTINGS: [Setting; 48] = [
     setting(
         "streams.incidents_max_bytes",
         Kind::Size { min: MIB },
-        "1GiB",
+        "512MiB",
         "How much of the output log is kept, in bytes.",
     ),
     setting(
@@ -191,7 +191,7 @@ pub static SETTINGS: [Setting; 48] = [
     setting(
         "streams.deadletter_max_bytes",
         Kind::Size { min: MIB },
-        "1GiB",
+        "512MiB",
         "How many dead letters are kept, in bytes.",
     ),
     setting(

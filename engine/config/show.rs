@@ -24,7 +24,7 @@ impl Shown {
             Value::List(items) => {
                 format!("[{}]", items.iter().map(|item| scalar(item)).collect::<Vec<_>>().join(", "))
             }
-            Value::Sources(sources) => serde_json::to_string(sources).expect("profiles are plain data"),
+            Value::Sources(sources) => json(sources),
             _ if matches!(setting.kind, Kind::Count { .. }) => text.trim().to_owned(),
             _ => scalar(&setting.kind.shown(text)),
         };
@@ -98,5 +98,24 @@ fn scalar(text: &str) -> String {
         && !text.contains(": ")
         && !text.ends_with([':', ' '])
         && text.parse::<f64>().is_err();
-    if safe { text.to_owned() } else { serde_json::to_string(text).expect("a text is plain data") }
+    if safe { text.to_owned() } else { json(text) }
+}
+
+/// JSON that is also YAML: without the characters that YAML does not take as they are, or takes for the end of a line.
+fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
+    let json = serde_json::to_string(value).expect("settings are plain data");
+    let refused = |c: char| {
+        matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    if !json.contains(refused) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match refused(c) {
+            true => write!(out, "\\u{:04x}", u32::from(c)).expect("a text takes all"),
+            false => out.push(c),
+        }
+    }
+    out
 }

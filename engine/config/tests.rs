@@ -25,7 +25,7 @@ fn defaults_are_the_engines_own() {
     let config = Config::default();
     assert_eq!(config.engine.settings(), EngineSettings::default());
     assert_eq!(config.nats.url, "nats://127.0.0.1:4222");
-    assert_eq!(config.streams.events_max_bytes, 8 << 30);
+    assert_eq!(config.streams.events_max_bytes, 4 << 30);
     assert_eq!(config.rules.paths, [PathBuf::from("rules")]);
     assert_eq!(config.worker.batch_wait, Duration::from_millis(50));
     assert_eq!(config.api.listen, Some(SocketAddr::from(([127, 0, 0, 1], 9464))));
@@ -141,7 +141,8 @@ fn template_and_show_read_back_to_the_same_settings() {
     let changed = load(
         "rules: {paths: [a b, 'c#d']}\nengine:\n  sources: {edr: {severity: high}}\nnats: {name: 'yes: #'}\n",
         &[("SIGHTLINE_API_LISTEN", "")],
-        &[("worker.partitions", "4")],
+        // Characters that stand in JSON as they are, and not in YAML.
+        &[("worker.partitions", "4"), ("rules.paths", "a\u{9f}b\u{feff}"), ("rules.paths", "c\u{2028}d")],
     )
     .expect("valid");
     assert_eq!(load(&changed.origins.show(), &[], &[]).expect("valid").config, changed.config);

@@ -1,7 +1,7 @@
 //! Keys: the values that tie events together, brought to one spelling.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sightline_schemas::incident::{Named, ScopeType};
 
@@ -162,46 +162,63 @@ pub fn url_host(text: &str) -> Option<&str> {
     url_parts(text.trim()).map(|(_, host, _)| host.trim_start_matches('[').trim_end_matches(']'))
 }
 
-/// The values that name one window of one rule: one for each part of the rule's `by`, in that order.
+/// The values that name one window of one rule: one for each part of the rule's `by`, in that order. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Key(Box<[Box<str>]>);
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct Key(Arc<str>);
+
+/// Stands behind each value. Control characters cannot stand in values.
+const SEPARATOR: char = '\u{1f}';
 
 impl Key {
     /// From normalised values.
     pub fn new(values: Vec<String>) -> Self {
-        Key(values.into_iter().map(String::into_boxed_str).collect())
+        let mut text = String::with_capacity(values.iter().map(|value| value.len() + 1).sum());
+        for value in values {
+            text.push_str(&value);
+            text.push(SEPARATOR);
+        }
+        Key(text.into())
     }
 
     /// The values.
-    pub fn values(&self) -> &[Box<str>] {
-        &self.0
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        self.0.split_terminator(SEPARATOR)
     }
 
-    /// One text that no other key has: control characters cannot stand in values.
-    pub fn canonical(&self) -> Cow<'_, str> {
-        match &*self.0 {
-            [one] => Cow::Borrowed(one),
-            many => Cow::Owned(many.join("\u{1f}")),
-        }
+    /// One text that no other key of the same rule has.
+    pub fn canonical(&self) -> &str {
+        self.0.strip_suffix(SEPARATOR).unwrap_or(&self.0)
+    }
+
+    /// Whether both are one in memory, and so certainly equal.
+    pub fn is_shared_with(&self, other: &Key) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The key for people.
     pub fn display(&self) -> String {
-        match self.0.is_empty() {
-            true => "everything".to_owned(),
-            false => self
-                .0
-                .iter()
-                .map(|value| if value.is_empty() { "-" } else { value })
-                .collect::<Vec<_>>()
-                .join(" | "),
-        }
+        let shown: Vec<&str> =
+            self.values().map(|value| if value.is_empty() { "-" } else { value }).collect();
+        if shown.is_empty() { "everything".to_owned() } else { shown.join(" | ") }
     }
 
     /// The values with the names of their parts.
     pub fn named(&self, names: &[crate::rule::KeyPart]) -> Vec<Named> {
-        let pairs = names.iter().zip(&self.0);
+        let pairs = names.iter().zip(self.values());
         pairs.map(|(part, value)| Named { name: part.name.clone(), value: value.to_string() }).collect()
+    }
+}
+
+impl From<Vec<String>> for Key {
+    fn from(values: Vec<String>) -> Self {
+        Key::new(values)
+    }
+}
+
+impl From<Key> for Vec<String> {
+    fn from(key: Key) -> Self {
+        key.values().map(str::to_owned).collect()
     }
 }
 

@@ -12,8 +12,9 @@ use sightline_schemas::incident::Named;
 use sightline_schemas::{EventId, EventTime, Position, Severity};
 
 use super::chunk::{Entry, Raw};
+use super::state_key::StateKey;
 use super::store::{ChunkLine, Meta, NewChunk, Restore};
-use super::table::{StateKey, StateTable};
+use super::table::StateTable;
 
 /// A chunk of these states, of which those count that `counts` says.
 pub(super) fn chunk(

@@ -7,7 +7,7 @@
 //! 256 shards grow one by one, so that growing never needs much room beside what there is, and by a fourth each time, so
 //! that little is empty.
 
-use super::table::StateKey;
+use super::state_key::StateKey;
 
 const SHARDS: usize = 256;
 const PRINT_BITS: u32 = 34;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sightline_core::correlate::KeyState;
 
+use crate::state::state_key::StateKey;
 use crate::state::store::{
     Checkpoint, CheckpointStore, ChunkLine, Committed, Loaded, Meta, Restore, StoreError,
 };
-use crate::state::table::{StateKey, StateTable};
+use crate::state::table::StateTable;
 
 /// Name of the place in errors.
 const PLACE: &str = "memory";

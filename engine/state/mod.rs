@@ -3,6 +3,7 @@
 //! The state in memory is a function of the input log; the checkpoint on disk only saves the time to compute it anew.
 //! So the rooms here share one habit: whatever is in doubt is thrown away with a reason, never repaired.
 //!
+//! - [`state_key`]: the name of a state.
 //! - [`table`]: the states: open ones that are worked on, and the way to the packed ones.
 //! - [`packed`]: a state in some dozens of bytes.
 //! - [`shelf`]: packed states in chunks, with an `index` of eight bytes a key; `rolling` bounds their waste, [`sweeping`]
@@ -33,6 +34,7 @@ pub mod room;
 pub mod scratch;
 pub mod shelf;
 pub mod sled_store;
+pub mod state_key;
 pub mod store;
 pub mod sweeping;
 pub mod table;

@@ -8,7 +8,7 @@ use super::chunk::Entry;
 use super::index::Address;
 use super::packed::Prelude;
 use super::shelf::{CHUNK_RAW_BYTES, Chunk, Shelf};
-use super::table::StateKey;
+use super::state_key::StateKey;
 
 /// So much waste is always borne: below it, rolling saves nothing worth a rewrite.
 pub(super) const WASTE_FLOOR_RAW_BYTES: u64 = 2 * CHUNK_RAW_BYTES as u64;

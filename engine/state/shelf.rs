@@ -17,8 +17,8 @@ use super::chunk::{self, Entry, Frame, Kind, Raw};
 use super::index::{Address, ENTRIES_MAX, Index, SLOTS_MAX};
 use super::packed::{self, Prelude, Words};
 use super::scratch::{OnDisk, Scratch};
+use super::state_key::StateKey;
 use super::store::{ChunkLine, NewChunk};
-use super::table::StateKey;
 
 /// Told of each entry that counts of a chunk that is taken in.
 pub(super) type Each<'e> = &'e mut dyn FnMut(&Prelude, Entry<'_>, &Words) -> Result<(), String>;

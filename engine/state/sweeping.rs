@@ -11,7 +11,7 @@ use sightline_schemas::EventTime;
 use super::index::Address;
 use super::packed::{self, Prelude};
 use super::shelf::{Shelf, lower_quarter};
-use super::table::StateKey;
+use super::state_key::StateKey;
 
 /// Entries that one sweep looks at, about: a checkpoint does not stop work for longer than some hundredths of a second.
 const ENTRIES_MAX: u64 = 100_000;

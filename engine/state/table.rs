@@ -11,7 +11,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 use sightline_core::correlate::KeyState;
-use sightline_core::key::Key;
 use sightline_core::rule::RuleSet;
 use sightline_schemas::EventTime;
 
@@ -23,48 +22,9 @@ use super::pending::{self, Agenda};
 use super::room::{HIT_BYTES, Room};
 use super::scratch::Scratch;
 use super::shelf::Shelf;
+use super::state_key::StateKey;
 use super::store::{ChunkLine, Meta, NewChunk};
 use super::sweeping::Sweep;
-
-/// Names the state of one unit of rules for one key of one tenant: a hash of the three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StateKey(pub u128);
-
-impl StateKey {
-    /// The name of that state.
-    pub fn of(tenant: &str, unit: &str, key: &Key) -> Self {
-        let parts = || [tenant, unit].into_iter().chain(key.values().iter().map(|value| &**value));
-        // In one piece where it fits: every hit asks, and most of the cost is in the asking.
-        let mut room = [0; 256];
-        let mut filled = 0;
-        let fits = parts().all(|part| {
-            let Some((length, rest)) = room[filled..].split_first_chunk_mut::<8>() else { return false };
-            let Some(text) = rest.get_mut(..part.len()) else { return false };
-            *length = (part.len() as u64).to_le_bytes();
-            text.copy_from_slice(part.as_bytes());
-            filled += 8 + part.len();
-            true
-        });
-        let hash = match fits {
-            true => blake3::hash(&room[..filled]),
-            false => {
-                let mut hasher = blake3::Hasher::new();
-                for part in parts() {
-                    hasher.update(&(part.len() as u64).to_le_bytes());
-                    hasher.update(part.as_bytes());
-                }
-                hasher.finalize()
-            }
-        };
-        let bytes = hash.as_bytes().first_chunk::<16>().expect("a hash has 32 bytes");
-        StateKey(u128::from_le_bytes(*bytes))
-    }
-
-    /// Which of so many partitions owns the state.
-    pub const fn partition(self, partitions: usize) -> usize {
-        (self.0 as u64 % partitions as u64) as usize
-    }
-}
 
 /// An open state.
 #[derive(Debug)]

@@ -10,7 +10,8 @@ use sightline_core::rule::excerpt::excerpt;
 use sightline_core::rule::{RuleSet, Source};
 use sightline_schemas::{Incident, IncidentId};
 
-use crate::state::table::{StateKey, StateTable};
+use crate::state::state_key::StateKey;
+use crate::state::table::StateTable;
 use crate::telemetry::Question;
 
 /// How far a rule came for a key, as far as the key remembers.

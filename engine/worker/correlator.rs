@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
-use sightline_core::detect::{Memo, completion_hits, event_hits};
-use sightline_core::hit::Hit;
+use sightline_core::detect::completion_hits;
+use sightline_core::hit::{Hit, RuleIndex};
+use sightline_core::key::Key;
 use sightline_core::rule::RuleSet;
-use sightline_schemas::{Event, EventId, EventTime, IncidentMessage, Position};
+use sightline_schemas::{EventTime, IncidentMessage, Position};
 
-use crate::state::table::{StateKey, StateTable};
+use crate::state::state_key::{Owner, UnitName};
+use crate::state::table::StateTable;
 use crate::state::{Census, Sweep};
 use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
 use crate::worker::warm::Warmed;
@@ -29,6 +31,8 @@ pub struct Facts {
     pub hits: Vec<Hit>,
     /// Commands, in input order.
     pub commands: Vec<CommandAt>,
+    /// Rules of which an exception held, once for each event.
+    pub excepted: Vec<RuleIndex>,
 }
 
 /// What follows from a batch.
@@ -37,45 +41,30 @@ pub struct Followed {
     /// Messages to publish and the positions that brought them about, in order.
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
-    pub verdicts: Vec<(Position, sightline_core::hit::RuleIndex, Verdict)>,
+    pub verdicts: Vec<(Position, RuleIndex, Verdict)>,
     /// What is counted beside, in no order.
-    pub counts: Vec<(sightline_core::hit::RuleIndex, Counted)>,
+    pub counts: Vec<(RuleIndex, Counted)>,
     /// Rules that other rules build on and that were complete, in order.
     pub completions: Vec<Completion>,
     /// What became of each command: `None` where no incident has that id.
     pub commands: Vec<Option<Result<(), Refusal>>>,
 }
 
-/// Looks at every event as the engine sees it, in input order: for whoever explains.
-pub trait Observer: std::fmt::Debug + Send {
-    /// An event was decoded and is about to be detected.
-    fn event(&mut self, event: &Event<'_>, position: Position);
-}
-
 /// The rules in force, the live states, and the partitions that share them.
 #[derive(Debug)]
 pub struct Correlator {
     rules: Arc<RuleSet>,
+    /// The name of each unit of the rules.
+    units: Vec<UnitName>,
     table: Arc<StateTable>,
     partitions: Vec<Partition>,
-    memo: Memo,
-    /// Rules of which an exception held, since facts were followed last.
-    excepted: Vec<sightline_core::hit::RuleIndex>,
-    observer: Option<Box<dyn Observer>>,
 }
 
 impl Correlator {
     /// Over these states, shared by so many partitions.
     pub fn new(rules: Arc<RuleSet>, table: Arc<StateTable>, partitions: usize) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
-        let mut correlator = Correlator {
-            rules,
-            table,
-            partitions,
-            memo: Memo::default(),
-            excepted: Vec::new(),
-            observer: None,
-        };
+        let mut correlator = Correlator { units: names(&rules), rules, table, partitions };
         correlator.adopt_all();
         correlator
     }
@@ -96,6 +85,7 @@ impl Correlator {
         // How long a key is remembered depends on the rules. What the old ones have forgotten must not come back under
         // the new ones only because no checkpoint was taken in between.
         self.forget_idle(log_time);
+        self.units = names(&rules);
         self.rules = rules;
         for partition in &mut self.partitions {
             *partition = Partition::default();
@@ -129,29 +119,6 @@ impl Correlator {
         });
     }
 
-    /// The hits of an event under the rules in force. `raw` is the event as it came: it is named only if it has any, or
-    /// if somebody looks.
-    pub fn detect(
-        &mut self,
-        event: &mut Event<'_>,
-        raw: &[u8],
-        tenant: &Arc<str>,
-        position: Position,
-        hits: &mut Vec<Hit>,
-    ) {
-        if let Some(observer) = &mut self.observer {
-            event.id = EventId::of(event, raw);
-            observer.event(event, position);
-        }
-        event_hits(&self.rules, event, raw, tenant, position, &mut self.memo, hits);
-        self.excepted.extend(self.memo.take_excepted());
-    }
-
-    /// Lets somebody look at every event.
-    pub fn observe(&mut self, observer: Box<dyn Observer>) {
-        self.observer = Some(observer);
-    }
-
     /// The earliest log time at which something must be said.
     pub fn next_due(&self) -> Option<EventTime> {
         self.partitions.iter().filter_map(Partition::next_due).min()
@@ -178,10 +145,9 @@ impl Correlator {
 
     /// Works through the facts of a batch.
     pub fn follow(&mut self, facts: Facts) -> Followed {
-        let Facts { times, hits, commands } = facts;
+        let Facts { times, hits, commands, excepted } = facts;
         let Some((_, log_time)) = times.last().copied() else { return Followed::default() };
         let strata = usize::from(self.rules.strata);
-        let excepted = std::mem::take(&mut self.excepted);
         let mut waiting: Vec<Vec<(Option<Order>, Hit)>> = vec![Vec::new(); strata];
         for hit in hits {
             waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((None, hit));
@@ -234,11 +200,21 @@ impl Correlator {
         let count = self.partitions.len();
         let mut shares: Vec<Vec<Routed>> = vec![Vec::new(); count];
         let (mut position, mut item) = (Position::default(), 0);
+        // Many rules can want one event for one key.
+        let mut last: Option<(Arc<str>, Key, Owner)> = None;
         for (origin, hit) in hits {
             // Commands take the first place of their position.
             item = if hit.position == position { item + 1 } else { 1 };
             position = hit.position;
-            let key = StateKey::of(&hit.tenant, &self.rules.unit_of(hit.rule).id, &hit.key);
+            let owner = match &last {
+                Some((tenant, key, owner)) if key.is_shared_with(&hit.key) && *tenant == hit.tenant => *owner,
+                _ => {
+                    let owner = Owner::of(&hit.tenant, &hit.key);
+                    last = Some((Arc::clone(&hit.tenant), hit.key.clone(), owner));
+                    owner
+                }
+            };
+            let key = owner.state_in(self.units[self.rules.rule(hit.rule).unit]);
             let came_due = came_due(origin.as_ref());
             let completion = origin.is_some();
             shares[key.partition(count)].push(Routed { item, key, hit, completion, came_due });
@@ -271,6 +247,10 @@ impl Correlator {
                 .collect()
         })
     }
+}
+
+fn names(rules: &RuleSet) -> Vec<UnitName> {
+    rules.units.iter().map(|unit| UnitName::of(&unit.id)).collect()
 }
 
 /// The log time that brought something about, where it was no message.

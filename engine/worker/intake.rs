@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use sightline_core::detect::{Memo, event_hits};
 use sightline_schemas::cloudevents;
 use sightline_schemas::control::{IncidentCommand, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{Draft, Reason, Reject};
 use sightline_schemas::subject::{CONTROL_RULES, CONTROL_TICK, EventSubject, tenant_of_command};
 use sightline_schemas::wire::{self, Form};
-use sightline_schemas::{Event, EventTime, Position, TimeSource};
+use sightline_schemas::{Event, EventId, EventTime, Position, TimeSource};
 
 use crate::bus::LogMessage;
-use crate::worker::correlator::{Correlator, Facts};
 use crate::worker::partition::CommandAt;
+use crate::worker::reading::{Readers, Taken};
 use crate::worker::unpack::unpack;
 
 /// Most bytes that a compressed rules message may grow to: more than any rule collection has.
@@ -25,15 +26,6 @@ const DEFAULT_TENANT: &str = "default";
 
 /// Room for unpacked messages that is kept from one to the next.
 const UNPACKED_KEPT_BYTES: usize = 4 << 20;
-
-/// What a message turned out to be, beside facts.
-#[derive(Debug)]
-pub enum Taken {
-    /// Facts, or nothing: they are noted.
-    Noted,
-    /// Rules: they are in force from here on.
-    Rules(Box<RulesMessage>),
-}
 
 /// Counts of one source in a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +64,22 @@ impl Report {
         self.dead.push(letter);
     }
 
+    /// What was taken in behind it.
+    pub fn append(&mut self, mut later: Report) {
+        self.origins.append(&mut later.origins);
+        self.dead.append(&mut later.dead);
+        for (source, tally) in later.sources {
+            let known = self.source(&source);
+            known.events += tally.events;
+            known.suspect += tally.suspect;
+            known.duplicates += tally.duplicates;
+            known.late += tally.late;
+            for (reason, count) in tally.dead {
+                *known.dead.entry(reason).or_default() += count;
+            }
+        }
+    }
+
     /// The counts of a source.
     pub fn source(&mut self, source: &Arc<str>) -> &mut SourceTally {
         self.sources.entry(Arc::clone(source)).or_default()
@@ -86,6 +94,7 @@ pub struct Intake {
     /// The subject of the message before: most messages come on few subjects.
     latest: Option<(String, Known)>,
     unpacked: Vec<u8>,
+    memo: Memo,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +117,13 @@ const SUBJECTS_KEPT_MAX: usize = 4_096;
 impl Intake {
     /// With log time as it was at the last message before.
     pub fn new(log_time: EventTime) -> Self {
-        Intake { log_time, subjects: HashMap::new(), latest: None, unpacked: Vec::new() }
+        Intake {
+            log_time,
+            subjects: HashMap::new(),
+            latest: None,
+            unpacked: Vec::new(),
+            memo: Memo::default(),
+        }
     }
 
     /// Log time at the last message.
@@ -116,40 +131,37 @@ impl Intake {
         self.log_time
     }
 
+    /// Somebody else took in the messages up to this log time.
+    pub fn set_log_time(&mut self, log_time: EventTime) {
+        self.log_time = log_time;
+    }
+
+    /// Log time behind these messages of the bus.
+    pub fn log_time_behind(&self, messages: &[LogMessage]) -> EventTime {
+        let received = messages.iter().filter_map(|message| message.received_at);
+        received.max().map_or(self.log_time, |newest| newest.max(self.log_time))
+    }
+
     /// Takes in one message.
-    pub fn take(
-        &mut self,
-        message: &LogMessage,
-        correlator: &mut Correlator,
-        facts: &mut Facts,
-        report: &mut Report,
-    ) -> Taken {
+    pub fn take(&mut self, message: &LogMessage, by: &mut Readers<'_>, into: &mut Taken) {
         if let Some(received) = message.received_at {
             self.log_time = self.log_time.max(received);
         }
-        let taken = match message.subject.as_deref() {
-            Some(CONTROL_TICK) => Taken::Noted,
+        match message.subject.as_deref() {
+            Some(CONTROL_TICK) => {}
             Some(CONTROL_RULES) => match read_rules(message) {
-                Ok(rules) => Taken::Rules(Box::new(rules)),
+                Ok(rules) => into.rules = Some(Box::new(rules)),
                 Err(reject) => {
-                    self.bury(message, Position::new(message.seq, 0), &reject, &message.body, None, report);
-                    Taken::Noted
+                    self.bury(message, Position::new(message.seq, 0), &reject, &message.body, None, into);
                 }
             },
-            Some(subject) if subject.starts_with("control.") => {
-                self.take_command(subject, message, facts, report);
-                Taken::Noted
-            }
-            _ => {
-                self.take_events(message, correlator, facts, report);
-                Taken::Noted
-            }
-        };
-        facts.times.push((message.seq, self.log_time));
-        taken
+            Some(subject) if subject.starts_with("control.") => self.take_command(subject, message, into),
+            _ => self.take_events(message, by, into),
+        }
+        into.facts.times.push((message.seq, self.log_time));
     }
 
-    fn take_command(&mut self, subject: &str, message: &LogMessage, facts: &mut Facts, report: &mut Report) {
+    fn take_command(&mut self, subject: &str, message: &LogMessage, into: &mut Taken) {
         let position = Position::new(message.seq, 0);
         let read = || -> Result<CommandAt, Reject> {
             let tenant = tenant_of_command(subject).ok_or_else(|| {
@@ -162,24 +174,18 @@ impl Intake {
             Ok(CommandAt { position, tenant, command, asked, body: message.body.clone() })
         };
         match read() {
-            Ok(command) => facts.commands.push(command),
-            Err(reject) => self.bury(message, position, &reject, &message.body, None, report),
+            Ok(command) => into.facts.commands.push(command),
+            Err(reject) => self.bury(message, position, &reject, &message.body, None, into),
         }
     }
 
-    fn take_events(
-        &mut self,
-        message: &LogMessage,
-        correlator: &mut Correlator,
-        facts: &mut Facts,
-        report: &mut Report,
-    ) {
+    fn take_events(&mut self, message: &LogMessage, by: &mut Readers<'_>, into: &mut Taken) {
         let whole = Position::new(message.seq, 0);
         let known = match &message.subject {
             None => None,
             Some(subject) => match self.known(subject) {
                 Ok(known) => Some(known),
-                Err(reject) => return self.bury(message, whole, &reject, &message.body, None, report),
+                Err(reject) => return self.bury(message, whole, &reject, &message.body, None, into),
             },
         };
         let source = known.as_ref().map(|known| Arc::clone(&known.source));
@@ -196,22 +202,13 @@ impl Intake {
             Ok((written, events)) => {
                 for (index, raw) in events.into_iter().enumerate() {
                     let position = Position::new(message.seq, index as u32);
-                    let taken = self.take_event(
-                        raw,
-                        written,
-                        known.as_ref(),
-                        message,
-                        position,
-                        correlator,
-                        facts,
-                        report,
-                    );
+                    let taken = self.take_event(raw, written, known.as_ref(), message, position, by, into);
                     if let Err(reject) = taken {
-                        self.bury(message, position, &reject, raw, source.as_ref(), report);
+                        self.bury(message, position, &reject, raw, source.as_ref(), into);
                     }
                 }
             }
-            Err(reject) => self.bury(message, whole, &reject, &message.body, source.as_ref(), report),
+            Err(reject) => self.bury(message, whole, &reject, &message.body, source.as_ref(), into),
         }
         room.truncate(0);
         room.shrink_to(UNPACKED_KEPT_BYTES);
@@ -226,9 +223,8 @@ impl Intake {
         known: Option<&Known>,
         message: &LogMessage,
         position: Position,
-        correlator: &mut Correlator,
-        facts: &mut Facts,
-        report: &mut Report,
+        by: &mut Readers<'_>,
+        into: &mut Taken,
     ) -> Result<(), Reject> {
         let own;
         let draft = written.read(raw)?;
@@ -239,18 +235,22 @@ impl Intake {
                 &own
             }
         };
-        let rules = Arc::clone(correlator.rules());
-        let mut event = draft.into_event(&known.subject, self.log_time, &rules.settings.sources)?;
+        let mut event = draft.into_event(&known.subject, self.log_time, &by.rules.settings.sources)?;
         if message.received_at.is_none() {
             self.follow_event_time(&mut event)?;
         }
-        let tally = report.source(&known.source);
+        let tally = into.report.source(&known.source);
         tally.events += 1;
         tally.suspect += u64::from(event.time_source == TimeSource::Suspect);
-        let before = facts.hits.len();
-        correlator.detect(&mut event, raw, &known.tenant, position, &mut facts.hits);
-        if facts.hits.len() > before {
-            report.origins.push((position, Arc::clone(&known.source)));
+        let before = into.facts.hits.len();
+        if let Some(observer) = &mut by.observer {
+            event.id = EventId::of(&event, raw);
+            observer.event(&event, position);
+        }
+        event_hits(by.rules, &mut event, raw, &known.tenant, position, &mut self.memo, &mut into.facts.hits);
+        into.facts.excepted.extend(self.memo.take_excepted());
+        if into.facts.hits.len() > before {
+            into.report.origins.push((position, Arc::clone(&known.source)));
         }
         Ok(())
     }
@@ -299,11 +299,11 @@ impl Intake {
         reject: &Reject,
         body: &[u8],
         source: Option<&Arc<str>>,
-        report: &mut Report,
+        into: &mut Taken,
     ) {
         let subject = message.subject.as_deref().unwrap_or("events");
         let content_type = message.content_type.as_deref();
-        report.bury(source, DeadLetter::new(subject, position, reject, content_type, body));
+        into.report.bury(source, DeadLetter::new(subject, position, reject, content_type, body));
     }
 }
 

@@ -13,7 +13,7 @@ use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use sightline_schemas::deadletter::DeadLetter;
 use sightline_schemas::edge::{Reason, Reject};
 use sightline_schemas::incident::RuleRef;
-use sightline_schemas::subject::incident_command;
+use sightline_schemas::subject::{CONTROL_RULES, incident_command};
 use sightline_schemas::{Change, EventTime, Position};
 
 use crate::bus::{LogMessage, Output};
@@ -21,7 +21,8 @@ use crate::state::Census;
 use crate::state::table::StateTable;
 use crate::worker::correlator::{Correlator, Facts, Followed};
 use crate::worker::emit::{self, Ordinals};
-use crate::worker::intake::{Intake, Report, SourceTally, Taken};
+use crate::worker::intake::{Intake, Report, SourceTally};
+use crate::worker::reading::{self, Observer, Readers, Taken};
 use crate::worker::warm::Warmed;
 
 /// What a batch brought about.
@@ -65,7 +66,9 @@ pub struct RuleTally {
 pub struct Machine {
     log_id: String,
     correlator: Correlator,
-    intake: Intake,
+    /// One for each thread that reads. The first knows log time.
+    lanes: Vec<Intake>,
+    observer: Option<Box<dyn Observer>>,
     message: RulesMessage,
     incident_places: Ordinals,
     dead_places: Ordinals,
@@ -125,7 +128,8 @@ impl Machine {
         let mut machine = Machine {
             log_id: log_id.to_owned(),
             correlator: Correlator::new(rules, table, partitions),
-            intake: Intake::new(log_time),
+            lanes: (0..partitions.max(1)).map(|_| Intake::new(log_time)).collect(),
+            observer: None,
             message,
             incident_places: Ordinals::default(),
             dead_places: Ordinals::default(),
@@ -179,7 +183,7 @@ impl Machine {
 
     /// Log time at the last message.
     pub fn log_time(&self) -> EventTime {
-        self.intake.log_time()
+        self.lanes[0].log_time()
     }
 
     /// The rules in force.
@@ -202,9 +206,14 @@ impl Machine {
         &mut self.correlator
     }
 
+    /// Lets somebody look at every event.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
+    }
+
     /// Makes the states ready to be written down, and counts them.
     pub fn settle(&mut self) -> Census {
-        self.correlator.settle(self.intake.log_time())
+        self.correlator.settle(self.lanes[0].log_time())
     }
 
     /// The earliest log time at which something must be said.
@@ -215,18 +224,22 @@ impl Machine {
     /// Takes in messages, in order.
     pub fn apply(&mut self, batch: &[LogMessage]) -> Applied {
         let mut applied = Applied::default();
-        let mut facts = Facts::default();
-        let mut report = Report::default();
-        for message in batch {
-            let taken = self.intake.take(message, &mut self.correlator, &mut facts, &mut report);
-            self.position = message.seq;
-            if let Taken::Rules(rules) = taken {
+        let mut taken = Taken::default();
+        let changes_rules = |message: &LogMessage| message.subject.as_deref() == Some(CONTROL_RULES);
+        for stretch in batch.chunk_by(|one, next| !changes_rules(one) && !changes_rules(next)) {
+            let rules = Arc::clone(self.correlator.rules());
+            let mut by = Readers { rules: &rules, observer: self.observer.as_mut() };
+            reading::read(&mut self.lanes, stretch, &mut by, &mut taken);
+            let Some(last) = stretch.last() else { continue };
+            self.position = last.seq;
+            if let Some(rules) = taken.rules.take() {
                 // What came before is decided by the rules before.
-                self.follow(std::mem::take(&mut facts), &mut report, &mut applied);
-                let changed = self.change_rules(*rules, message, &mut report);
+                self.follow(std::mem::take(&mut taken.facts), &mut taken.report, &mut applied);
+                let changed = self.change_rules(*rules, last, &mut taken.report);
                 applied.rule_changes.push(changed);
             }
         }
+        let Taken { facts, mut report, .. } = taken;
         self.follow(facts, &mut report, &mut applied);
         report.dead.sort_by_key(|letter| letter.position);
         for letter in std::mem::take(&mut report.dead) {
@@ -245,7 +258,8 @@ impl Machine {
         match compile(&rules) {
             Ok(compiled) => {
                 let warmed = self.warmed.take().filter(|warmed| warmed.seq == message.seq);
-                self.correlator.set_rules(Arc::new(compiled), self.intake.log_time(), warmed);
+                let log_time = self.log_time();
+                self.correlator.set_rules(Arc::new(compiled), log_time, warmed);
                 self.message = rules;
                 self.note_since(message.seq);
                 Ok(())

@@ -9,7 +9,8 @@ use sightline_core::rule::RuleSet;
 use sightline_schemas::control::{Asked, IncidentCommand};
 use sightline_schemas::{Change, EventTime, IncidentId, Position};
 
-use crate::state::table::{StateKey, StateTable};
+use crate::state::state_key::StateKey;
+use crate::state::table::StateTable;
 
 /// Where an effect stands among all effects: by input position first, and the same whatever the number of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -11,7 +11,8 @@ use sightline_schemas::EventTime;
 use sightline_schemas::subject::CONTROL_RULES;
 
 use crate::bus::LogMessage;
-use crate::state::table::{StateKey, StateTable};
+use crate::state::state_key::StateKey;
+use crate::state::table::StateTable;
 use crate::worker::intake;
 use crate::worker::machine::{Machine, compile};
 

@@ -68,10 +68,14 @@ pub struct Common {
     /// Mappings of your own, which take the place of shipped ones of their name.
     #[arg(long, env = "SIGHTLINE_MAPPINGS", value_name = "DIR")]
     pub mappings: Option<PathBuf>,
-    /// Where rejected records are kept while the bus is away [default: rejects.ndjson in the state].
+    /// Where rejected records are kept that the bus does not take [default: rejects.ndjson in the state].
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
-    /// How long the server may take nothing before a sender is told to try again.
+    /// The spool that events wait in on disk.
+    #[command(flatten)]
+    pub spool: Spool,
+    /// How long an event may be kept nowhere before a sender is told to try again; with `--once`, also how long is waited
+    /// at the end for what is on disk.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
     pub patience: Duration,
     /// A file with 64 hexadecimal digits, as `openssl rand -hex 32` writes: social security numbers leave hashed with them.
@@ -83,6 +87,35 @@ pub struct Common {
     /// Where the server is and who we are.
     #[command(flatten)]
     pub connect: Connect,
+}
+
+/// Where events wait on disk, from when they are read until they are in the log.
+#[derive(Args)]
+pub struct Spool {
+    /// Its directory [default: spool in the state].
+    #[arg(long = "spool", env = "SIGHTLINE_BRIDGE_SPOOL", value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Keep no events on disk: each counts as kept when the server has acknowledged it, and leaves in a message of its own.
+    #[arg(long = "no-spool", conflicts_with_all = ["directory", "bytes_max", "survives", "frame"])]
+    pub none: bool,
+    /// Most bytes of the spool; when it is full, files and services wait, and who posts is told to try again.
+    #[arg(long = "spool-size", value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    pub bytes_max: u64,
+    /// What an event in the spool survives.
+    #[arg(long = "spool-survives", value_name = "WHAT", default_value = "process-death")]
+    pub survives: Survival,
+    /// Most events of one message [default: 512; 1 for services that are polled].
+    #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub frame: Option<u32>,
+}
+
+/// What an event in the spool survives.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Survival {
+    /// The death of the process, also by `kill -9`: it is written
+    ProcessDeath,
+    /// A loss of power, too: it is flushed to the disk
+    PowerLoss,
 }
 
 /// A service that is asked again and again.
@@ -111,12 +144,30 @@ pub struct Poll {
 /// An address that others post to.
 #[derive(Args)]
 pub struct Receive {
-    /// Where to listen. Another address than loopback needs keys; TLS is the business of a proxy before it.
+    /// Where to listen. Another address than loopback needs TLS, and keys or `--tls-client-ca`.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8088")]
     pub bind: SocketAddr,
     /// A file with the keys that senders may use, one a line; lines that begin with # are comments.
     #[arg(long, value_name = "FILE")]
     pub api_keys: Option<PathBuf>,
+    /// Our certificate and what leads to it (PEM): senders speak TLS then.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The key of our certificate (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Certificate authority of senders (PEM): whoever has no certificate of it is not talked to.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// A proxy with TLS stands before this address: speak plain HTTP on it, also where other machines reach it.
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub behind_proxy: bool,
+    /// How long a sender may take for the head of a request, and again for its body.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub request_timeout: Duration,
+    /// Most connections at once; further ones wait.
+    #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub connections_max: u32,
     /// What all bridges have in common.
     #[command(flatten)]
     pub common: Common,
@@ -183,6 +234,22 @@ pub enum MappingAction {
     },
 }
 
+/// Reads `64MiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|sign: char| sign.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        other => return Err(format!("{other:?} is no unit: use KiB, MiB, GiB or TiB, as in 512MiB")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is no size: write it as in 512MiB"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is more than can be counted"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,5 +257,13 @@ mod tests {
     #[test]
     fn the_command_line_has_no_contradictions() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!((size("64MiB"), size("1GiB"), size("12")), (Ok(64 << 20), Ok(1 << 30), Ok(12)));
+        for wrong in ["", "MiB", "1MB", "-1", "99999999999TiB"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

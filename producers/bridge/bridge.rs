@@ -1,18 +1,21 @@
 //! What every source needs: the way to the bus, the counts, the cursors, the mappings, and the word to stop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use sightline_producers::{Connect, Publisher, PublisherConfig};
+use sightline_producers::{
+    Client, Connect, Framing, Outbox, OutboxConfig, Publisher, PublisherConfig, SpoolConfig, Survives,
+};
 use tokio::sync::watch;
 
-use crate::arguments::Common;
+use crate::arguments::{Common, Survival};
 use crate::cursor::Cursors;
+use crate::delivery::{Bus, Delivery};
 use crate::endpoint;
 use crate::ledger::{Ledger, Tally};
 use crate::mapping::Shelf;
-use crate::outbox::Outbox;
 use crate::personal::Personal;
 use crate::record::Press;
 use crate::rejects::RejectFile;
@@ -20,14 +23,25 @@ use crate::rejects::RejectFile;
 /// Longest pause between two attempts to reach the server at the start.
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// What the server shows for us.
+const NAME: &str = "sightline-bridge";
+/// How long a bridge waits for a server before it goes on without one.
+const FIRST_CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How often it looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long a bridge that is told to stop waits for what is on disk: the next start sends the rest.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// A bridge that is open for its source.
 pub struct Bridge {
     /// The way to the bus.
-    pub outbox: Outbox,
+    pub delivery: Delivery,
     /// The counts.
     pub ledger: Ledger,
     /// How far was read.
     pub cursors: Cursors,
+    /// For files that are needed for a while.
+    pub folder: PathBuf,
     /// Stop when the source has nothing more to give.
     pub once: bool,
     /// Whether to stop.
@@ -38,11 +52,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Opens everything that the options name.
+    /// Opens everything that the options name. `frame` is how many events go into one message, unless the options say.
     ///
     /// # Errors
-    /// When an option cannot be used, or, with `--once`, no server takes the connection.
-    pub async fn open(common: &Common) -> anyhow::Result<Self> {
+    /// When an option cannot be used, or no server takes the connection and nothing can be kept until one does.
+    pub async fn open(common: &Common, frame: u32) -> anyhow::Result<Self> {
         let shelf = Shelf::open(common.mappings.as_deref())?;
         let personal = match &common.personal_key_file {
             Some(path) => Some(Arc::new(Personal::open(path, &common.country_code)?)),
@@ -55,28 +69,25 @@ impl Bridge {
             let _ = stopper.send(true);
         });
         let tenant = &common.tenant;
-        let (outbox, cursors) = if common.dry_run {
-            (Outbox::dry(tenant), Cursors::forgotten()?)
+        let (delivery, cursors) = if common.dry_run {
+            (Delivery::dry(tenant), Cursors::forgotten()?)
         } else {
             let cursors = Cursors::open(&common.state)?;
-            let client = connect(&common.connect, common.once, stop.clone()).await?;
-            let config = PublisherConfig { patience: common.patience, ..PublisherConfig::default() };
-            let events = Publisher::start(client.clone(), config.clone()).await?;
-            let beside = Publisher::start(client, config).await?;
-            let file = common.rejects.clone().unwrap_or_else(|| common.state.join("rejects.ndjson"));
-            (Outbox::to_bus(tenant, events, beside, RejectFile::at(file)), cursors)
+            (Delivery::to_bus(tenant, bus(common, frame, stop.clone()).await?), cursors)
         };
+        tokio::spawn(delivery.clone().watch(stop.clone()));
         let ledger = Ledger::default();
         if let Some(listen) = common.listen {
-            let address = endpoint::serve(listen, ledger.clone(), outbox.clone(), stop.clone())
+            let address = endpoint::serve(listen, ledger.clone(), delivery.clone(), stop.clone())
                 .await
                 .map_err(anyhow::Error::msg)?;
             tracing::info!(%address, "endpoint");
         }
         Ok(Bridge {
-            outbox,
+            delivery,
             ledger,
             cursors,
+            folder: if common.dry_run { std::env::temp_dir() } else { common.state.clone() },
             once: common.once,
             stop,
             shelf,
@@ -118,15 +129,74 @@ impl Bridge {
     }
 }
 
+/// The way to the bus that the options describe.
+async fn bus(common: &Common, frame: u32, stop: watch::Receiver<bool>) -> anyhow::Result<Bus> {
+    let asked = &common.spool;
+    let client = if asked.none || common.once {
+        connect(&common.connect, common.once, stop).await?
+    } else {
+        // The spool takes what comes before there is a server; where there is one, it is there in a moment.
+        let client = common.connect.open_when_possible(NAME).await?;
+        let _ = tokio::time::timeout(FIRST_CONNECT_MAX, connected(&client)).await;
+        client
+    };
+    let spool = (!asked.none).then(|| SpoolConfig {
+        path: asked.directory.clone().unwrap_or_else(|| common.state.join("spool")),
+        bytes_max: asked.bytes_max,
+        survives: match asked.survives {
+            Survival::ProcessDeath => Survives::ProcessDeath,
+            Survival::PowerLoss => Survives::PowerLoss,
+        },
+    });
+    let framing = match &spool {
+        Some(_) => framing(asked.frame.unwrap_or(frame), &client),
+        // After a crash, the same events would be packed otherwise, and the server would not know the frame again.
+        None => Framing::off(),
+    };
+    let publisher = PublisherConfig { patience: common.patience, ..PublisherConfig::default() };
+    let beside = Publisher::start(client.clone(), publisher.clone()).await?;
+    let flush_wait = if common.once { common.patience } else { common.patience.min(STOP_WAIT_MAX) };
+    let spooled = spool.is_some();
+    let config = OutboxConfig { framing, spool, publisher, flush_wait, ..OutboxConfig::default() };
+    let file = common.rejects.clone().unwrap_or_else(|| common.state.join("rejects.ndjson"));
+    Ok(Bus {
+        outbox: Outbox::start(client, config).await?,
+        beside,
+        file: RejectFile::at(file),
+        spooled,
+        patience: common.patience,
+    })
+}
+
+/// Waits for a connection. The server has said then what it takes.
+async fn connected(client: &Client) {
+    while client.server_info().max_payload == 0 {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Frames that the server takes: half of its longest message, where that is known and less than usual.
+fn framing(events_max: u32, client: &Client) -> Framing {
+    let usual = Framing::default();
+    let bytes_max = match client.server_info().max_payload {
+        0 => usual.bytes_max,
+        most => usual.bytes_max.min(most / 2),
+    };
+    Framing { events_max, bytes_max, ..usual }
+}
+
 /// Connects; a bridge that is to run on waits for a server that is not there yet.
-async fn connect(
+///
+/// # Errors
+/// When an option cannot be used, or, with `once`, no server takes the connection.
+pub async fn connect(
     connect: &Connect,
     once: bool,
     mut stop: watch::Receiver<bool>,
-) -> anyhow::Result<sightline_producers::Client> {
+) -> anyhow::Result<Client> {
     let mut pause = Duration::from_millis(200);
     loop {
-        let error = match connect.open("sightline-bridge").await {
+        let error = match connect.open(NAME).await {
             Ok(client) => return Ok(client),
             Err(error) => error,
         };

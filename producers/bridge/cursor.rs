@@ -1,6 +1,6 @@
 //! How far a bridge has read, and what it has sent: one sled tree, the only place that knows of sled.
 //!
-//! It is written behind the acknowledgements only. So it can be older than the truth, never newer: what was sent since goes
+//! It is written only when what was read is kept: on disk in the spool, or in the log. So it can be older than the truth, never newer: what was sent since goes
 //! out again with the same id, which the server drops inside its duplicate window and the engine for ever.
 
 use std::path::{Path, PathBuf};
@@ -88,6 +88,29 @@ impl Cursors {
     /// When the disk refuses.
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, CursorError> {
         self.db().get(key).map(|value| value.map(|bytes| bytes.to_vec())).map_err(|source| self.error(source))
+    }
+
+    /// All keys that begin so, with their values, in the order of the keys.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn starting_with(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, CursorError> {
+        let entries = self.db().scan_prefix(prefix);
+        let read = entries.map(|entry| {
+            entry.map(|(key, value)| (String::from_utf8_lossy(&key).into_owned(), value.to_vec()))
+        });
+        read.collect::<Result<_, _>>().map_err(|source| self.error(source))
+    }
+
+    /// Forgets these.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove(&self, keys: Vec<String>) -> Result<(), CursorError> {
+        for key in keys {
+            self.db().remove(key).map_err(|source| self.error(source))?;
+        }
+        Ok(())
     }
 
     /// Writes all of these or none, and comes back when a crash of the process can no longer take them away.

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::delivery::Delivery;
 use crate::ledger::Ledger;
-use crate::outbox::Outbox;
 
 /// Serves until told to stop.
 ///
@@ -21,7 +21,7 @@ use crate::outbox::Outbox;
 pub async fn serve(
     listen: SocketAddr,
     ledger: Ledger,
-    outbox: Outbox,
+    delivery: Delivery,
     mut stop: watch::Receiver<bool>,
 ) -> Result<SocketAddr, String> {
     if !listen.ip().is_loopback() {
@@ -32,13 +32,16 @@ pub async fn serve(
     let listener =
         TcpListener::bind(listen).await.map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let counts = ledger.clone();
-    let router = Router::new().route("/healthz", get(move || async move { health(&ledger, &outbox) })).route(
-        "/metrics",
-        get(move || async move {
-            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], counts.render()).into_response()
-        }),
-    );
+    let (counts, behind) = (ledger.clone(), delivery.clone());
+    let router =
+        Router::new().route("/healthz", get(move || async move { health(&ledger, &delivery) })).route(
+            "/metrics",
+            get(move || async move {
+                let mut text = counts.render();
+                text.extend(behind.metrics().map(|metrics| metrics.to_prometheus()));
+                ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+            }),
+        );
     tokio::spawn(async move {
         let stopped = async move {
             // An error means that the program ends.
@@ -52,12 +55,14 @@ pub async fn serve(
 }
 
 /// Well, or what is not: the bus, and each source that gives nothing now.
-fn health(ledger: &Ledger, outbox: &Outbox) -> Response {
+fn health(ledger: &Ledger, delivery: &Delivery) -> Response {
     let failing = ledger.failing();
-    let (bus, well) = (outbox.is_well(), failing.is_empty() && outbox.is_well());
+    let (bus, well) = (delivery.is_well(), failing.is_empty() && delivery.is_well());
     let code = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let spool = delivery.metrics().and_then(|metrics| metrics.spool);
     let body = json!({
         "status": if well { "ok" } else { "failing" }, "bus": if bus { "ok" } else { "away" }, "failing": failing,
+        "waiting_on_disk": spool.map_or(0, |spool| spool.waiting_events),
     });
     (code, Json(body)).into_response()
 }

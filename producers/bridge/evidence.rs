@@ -22,7 +22,8 @@ pub struct Evidence {
 pub struct Kept {
     /// The whole hash, in hexadecimal.
     pub blake3: String,
-    seq: u64,
+    /// Its number in the stream; none where it waits on the disk, and only the hash names it.
+    seq: Option<u64>,
     bytes: usize,
     content_type: String,
 }
@@ -40,7 +41,7 @@ impl Evidence {
     }
 
     /// Where they are kept.
-    pub fn kept(&self, seq: u64) -> Kept {
+    pub fn kept(&self, seq: Option<u64>) -> Kept {
         Kept { blake3: self.hash(), seq, bytes: self.bytes.len(), content_type: self.content_type.clone() }
     }
 }
@@ -48,9 +49,12 @@ impl Evidence {
 impl Kept {
     /// What an event says of its evidence, as `refs.raw`.
     pub fn reference(&self) -> Value {
-        json!({
-            "stream": EVIDENCE_STREAM, "seq": self.seq, "blake3": self.blake3, "bytes": self.bytes,
-            "content_type": self.content_type,
-        })
+        let mut reference = json!({
+            "stream": EVIDENCE_STREAM, "blake3": self.blake3, "bytes": self.bytes, "content_type": self.content_type,
+        });
+        if let Some(seq) = self.seq {
+            reference["seq"] = seq.into();
+        }
+        reference
     }
 }

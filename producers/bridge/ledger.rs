@@ -27,15 +27,15 @@ pub struct Tally {
 /// What became of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is in the log.
+    /// It is kept for the log: there, or on disk until it is.
     Sent,
-    /// It was there already.
+    /// It was kept already.
     Duplicate,
     /// It is no event: kept as it came, with its reason.
     Rejected,
     /// The mapping leaves such records out.
     Skipped,
-    /// It is not in the log, and whoever sent it was told to send it again.
+    /// It is not kept, and whoever sent it was told to send it again.
     HandedBack,
 }
 
@@ -69,8 +69,13 @@ impl Ledger {
         };
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         family("read_total", "Records read from the source.", "counter", &|tally| count(&tally.read));
-        family("sent_total", "Events brought into the log.", "counter", &|tally| count(&tally.sent));
-        family("duplicate_total", "Events that were in the log or sent before.", "counter", &|tally| {
+        family(
+            "sent_total",
+            "Events kept for the log: in it, or on disk until they are.",
+            "counter",
+            &|tally| count(&tally.sent),
+        );
+        family("duplicate_total", "Events that were kept before.", "counter", &|tally| {
             count(&tally.duplicate)
         });
         family(

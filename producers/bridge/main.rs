@@ -2,62 +2,43 @@
 //!
 //! A source gives [`record::Input`]s: [`poll`] asks services, [`receive`] is asked, [`logs`] reads files and subjects. A
 //! [`record::Press`] makes events of them, by a [`mapping`], after [`format`] has taken the records out of their bytes and
-//! [`personal`] identifiers are hidden. The [`outbox`] brings events, [`evidence`] and [`rejects`] onto the bus and gives
-//! each its end in the [`ledger`]. Behind the acknowledgements, and only there, the [`cursor`] moves.
+//! [`personal`] identifiers are hidden. The [`delivery`] brings events, [`evidence`] and [`rejects`] onto the bus, by way of a
+//! spool on disk, and gives each its end in the [`ledger`]. When they are kept, and only then, the [`cursor`] moves.
 //!
 //! Words go to standard error, data (`--dry-run`, `mapping show`) to standard output.
 
 mod arguments;
 mod bridge;
 mod cursor;
+mod delivery;
 mod endpoint;
 mod evidence;
 mod format;
 mod ledger;
 mod logs;
 mod mapping;
-mod outbox;
 mod personal;
 mod poll;
 mod receive;
 mod record;
 mod rejects;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use sightline_producers::program::{self, EXIT_INCOMPLETE, EXIT_USAGE, end};
 
 use crate::arguments::{Arguments, Command, Common, MappingAction};
 use crate::bridge::Bridge;
 
-/// Something that was read is not where it belongs.
-const EXIT_INCOMPLETE: u8 = 1;
-/// The options are wrong, or there is no server.
-const EXIT_USAGE: u8 = 3;
-
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match program::begin("info,async_nats=error,sled=warn") {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no errors and go to standard output.
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=error,sled=warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return usage(&error.into()),
+        Err(error) => return end(&error, EXIT_USAGE),
     };
     let code = runtime.block_on(run(&arguments.command));
     // A thread that waits for standard input would hold the end up.
@@ -70,22 +51,41 @@ async fn run(command: &Command) -> ExitCode {
         return mappings(&command.what);
     }
     let Some(common) = common(command) else { return ExitCode::SUCCESS };
-    let mut bridge = match Bridge::open(common).await {
+    let mut bridge = match Bridge::open(common, frame(command)).await {
         Ok(bridge) => bridge,
-        Err(error) => return usage(&error),
+        Err(error) => return end(&error, EXIT_USAGE),
     };
     let ended = source(&mut bridge, command, common).await;
+    let waiting = bridge.delivery.close().await;
     for line in bridge.ledger.summary() {
         eprintln!("{line}");
     }
+    let refused =
+        bridge.delivery.metrics().filter(|_| !common.spool.none).map_or(0, |metrics| metrics.counts.refused);
+    if waiting > 0 {
+        eprintln!("{waiting} events wait on disk for the bus: the next start sends them");
+    }
+    if refused > 0 {
+        eprintln!(
+            "the server refused {refused} events for good: they are kept in `refused` in the spool, with the reason"
+        );
+    }
     match ended {
-        Err(Ended::Usage(error)) => usage(&error),
-        Err(Ended::Incomplete(error)) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(EXIT_INCOMPLETE)
-        }
-        Ok(()) if bridge.ledger.adds_up() => ExitCode::SUCCESS,
+        Err(Ended::Usage(error)) => end(&error, EXIT_USAGE),
+        Err(Ended::Incomplete(error)) => end(&error, EXIT_INCOMPLETE),
+        // Nobody may ever start it again.
+        Ok(()) if common.once && waiting > 0 => ExitCode::from(EXIT_INCOMPLETE),
+        Ok(()) if bridge.ledger.adds_up() && refused == 0 => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(EXIT_INCOMPLETE),
+    }
+}
+
+/// Events of one message, unless the options say. What is polled is little, and read again whole when the state is lost:
+/// alone, each event has an id that the server knows again.
+fn frame(command: &Command) -> u32 {
+    match command {
+        Command::Iris(_) | Command::Sentry(_) | Command::Phishkit(_) | Command::Packetwatch(_) => 1,
+        _ => sightline_producers::Framing::default().events_max,
     }
 }
 
@@ -109,10 +109,10 @@ async fn source(bridge: &mut Bridge, command: &Command, common: &Common) -> Resu
         Command::Sentry(poll) => poll::run(bridge, poll, poll::Service::sentry).await,
         Command::Phishkit(poll) => poll::run(bridge, poll, poll::Service::phishkit).await,
         Command::Packetwatch(poll) => poll::run(bridge, poll, poll::Service::packetwatch).await,
-        Command::Sentracore(receive) => receive::run(bridge, receive, receive::sentracore::routes).await,
-        Command::Openctem(receive) => receive::run(bridge, receive, receive::openctem::routes).await,
-        Command::Streamtrace(receive) => receive::run(bridge, receive, receive::streamtrace::routes).await,
-        Command::Shieldai(receive) => receive::run(bridge, receive, receive::shieldai::routes).await,
+        Command::Sentracore(receive) => receive::run(bridge, receive, receive::SENTRACORE).await,
+        Command::Openctem(receive) => receive::run(bridge, receive, receive::OPENCTEM).await,
+        Command::Streamtrace(receive) => receive::run(bridge, receive, receive::STREAMTRACE).await,
+        Command::Shieldai(receive) => receive::run(bridge, receive, receive::SHIELDAI).await,
         Command::Syslog(syslog) => receive::syslog::run(bridge, syslog).await,
         Command::Logs(arguments) => logs::run(bridge, arguments, &common.connect).await,
         Command::Mapping(_) => Ok(()),
@@ -135,18 +135,13 @@ fn common(command: &Command) -> Option<&Common> {
     })
 }
 
-fn usage(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::from(EXIT_USAGE)
-}
-
 fn mappings(action: &MappingAction) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match action {
         MappingAction::List => {
             let shelf = match mapping::Shelf::open(None) {
                 Ok(shelf) => shelf,
-                Err(error) => return usage(&error.into()),
+                Err(error) => return end(&error, EXIT_USAGE),
             };
             for mapping in shelf.all() {
                 // A closed pipe (`| head`) is no failure.
@@ -160,9 +155,11 @@ fn mappings(action: &MappingAction) -> ExitCode {
                     let _ = out.write_all(text.as_bytes());
                     ExitCode::SUCCESS
                 }
-                None => usage(&anyhow::anyhow!(
-                    "there is no mapping {name:?}; `sightline-bridge mapping list` names all"
-                )),
+                None => {
+                    let why =
+                        format!("there is no mapping {name:?}; `sightline-bridge mapping list` names all");
+                    end(&why, EXIT_USAGE)
+                }
             }
         }
         MappingAction::Check { files } => {
@@ -174,7 +171,9 @@ fn mappings(action: &MappingAction) -> ExitCode {
                         wrong = true;
                         problems.iter().for_each(|problem| eprintln!("{problem}"));
                     }
-                    Err(error) => return usage(&anyhow::anyhow!("cannot read {}: {error}", path.display())),
+                    Err(error) => {
+                        return end(&format!("cannot read {}: {error}", path.display()), EXIT_USAGE);
+                    }
                 }
             }
             if wrong { ExitCode::from(EXIT_INCOMPLETE) } else { ExitCode::SUCCESS }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use clap::Parser;
+use sightline_producers::program::{self, EXIT_INCOMPLETE, EXIT_USAGE, end};
 use sightline_producers::{Outbox, OutboxConfig};
 use sightline_schemas::EventTime;
 use sightline_schemas::wire::{self, Form};
@@ -26,34 +26,20 @@ use crate::attacks::{ATTACKS, Attack};
 use crate::background::Population;
 use crate::story::{Plot, Story};
 
-/// Something was not written.
-const EXIT_INCOMPLETE: u8 = 1;
-/// The options are wrong, or there is no server.
-const EXIT_USAGE: u8 = 3;
 /// 2026-01-01T00:00:00Z.
 const START: EventTime = EventTime::from_micros(1_767_225_600_000_000);
 /// Level of zstd that costs less than writing what it saves.
 const ZSTD_LEVEL: i32 = 3;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match program::begin("warn,async_nats=error") {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no errors and go to standard output.
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new("warn,async_nats=error"))
-        .with_writer(io::stderr)
-        .with_target(false)
-        .init();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Options(error)) => fail(&error, EXIT_USAGE),
-        Err(Failure::Incomplete(error)) => fail(&error, EXIT_INCOMPLETE),
+        Err(Failure::Options(error)) => end(&error, EXIT_USAGE),
+        Err(Failure::Incomplete(error)) => end(&error, EXIT_INCOMPLETE),
     }
 }
 
@@ -61,11 +47,6 @@ fn main() -> ExitCode {
 enum Failure {
     Options(anyhow::Error),
     Incomplete(anyhow::Error),
-}
-
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::from(code)
 }
 
 fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::connect::Client;
 use crate::frame::{Frame, Framer, Framing};
+use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::pseudonyms::Pseudonyms;
 use crate::publish_error::PublishError;
@@ -71,6 +72,8 @@ pub enum Kept {
     InLog(Stored),
     /// In the spool: it will be in the log, whatever happens to this process.
     OnDisk,
+    /// The spool was handed it before: it is there still, or in the log by now.
+    Before,
 }
 
 /// An event that was handed over and is not known to be kept yet.
@@ -253,6 +256,17 @@ impl Outbox {
         Ok(Keeping(kept))
     }
 
+    /// Brings a message that is no event (evidence, a dead letter) into the log as [`Outbox::store`] does an event: with a
+    /// spool it is on disk first, once for each id.
+    ///
+    /// # Errors
+    /// When it is not kept: the server does not take it, or the connection was closed.
+    pub async fn store_message(&self, message: Message) -> Result<Kept, PublishError> {
+        let (waiting, kept) = oneshot::channel();
+        self.inner.take_message(message, waiting).await?;
+        Keeping(kept).kept().await
+    }
+
     /// Waits until everything handed over so far is in the log, or, with a spool, at least on disk: for the log it waits
     /// [`OutboxConfig::flush_wait`] then.
     ///
@@ -323,11 +337,7 @@ impl Inner {
         {
             self.counters.known.fetch_add(1, Ordering::Relaxed);
             let Some(waiting) = waiting else { return Ok(()) };
-            // It may still be in an open frame: whoever waits is told behind that.
-            let open = desk.framer.finish();
-            desk.outgoing.extend(open);
-            self.send_outgoing(&mut desk).await?;
-            return spool.tell(waiting).await;
+            return self.tell_known(spool, &mut desk, waiting).await;
         }
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
         let was_empty = desk.framer.is_empty();
@@ -337,6 +347,27 @@ impl Inner {
             self.wake.notify_one();
         }
         self.send_outgoing(&mut desk).await
+    }
+
+    async fn take_message(&self, message: Message, waiting: Waiting) -> Result<(), PublishError> {
+        let mut desk = self.desk.lock().await;
+        if let Some(spool) = &self.spool
+            && !desk.recent.note(message.id())
+        {
+            return self.tell_known(spool, &mut desk, waiting).await;
+        }
+        let ids = vec![message.id()];
+        desk.outgoing.push_back(Frame { message, ids, waiting: vec![waiting] });
+        self.send_outgoing(&mut desk).await
+    }
+
+    /// Tells somebody that what he offers was offered before, as soon as that is on disk.
+    async fn tell_known(&self, spool: &Spool, desk: &mut Desk, waiting: Waiting) -> Result<(), PublishError> {
+        // It may still be in an open frame: whoever waits is told behind that.
+        let open = desk.framer.finish();
+        desk.outgoing.extend(open);
+        self.send_outgoing(desk).await?;
+        spool.tell(waiting).await
     }
 
     async fn send_all(&self) -> Result<(), PublishError> {

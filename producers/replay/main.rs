@@ -13,15 +13,14 @@ mod stretch;
 mod target;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sightline_producers::program::{self, EXIT_INCOMPLETE, EXIT_USAGE, end};
 use sightline_producers::publisher::Dedup;
 use sightline_producers::{Connect, Counts, Publisher, PublisherConfig};
-use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, Onto};
 use crate::input::{Input, Read};
@@ -31,44 +30,21 @@ use crate::recorded::Selection;
 use crate::stretch::Stretch;
 use crate::target::Target;
 
-/// Something was not published.
-const EXIT_INCOMPLETE: u8 = 1;
-/// The options are wrong, or there is no server.
-const EXIT_USAGE: u8 = 3;
-
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments: Arguments = match program::begin("warn,async_nats=error") {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // Help and version are no errors and go to standard output.
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(code) => return code,
     };
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,async_nats=error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return usage(&anyhow::Error::from(error)),
+        Err(error) => return end(&error, EXIT_USAGE),
     };
     runtime.block_on(async {
         match open(&arguments).await {
             Ok((input, target)) => replay(&arguments, input, target).await,
-            Err(error) => usage(&error),
+            Err(error) => end(&error, EXIT_USAGE),
         }
     })
-}
-
-fn usage(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    ExitCode::from(EXIT_USAGE)
 }
 
 /// Opens where the events come from, and where they go.

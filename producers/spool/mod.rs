@@ -106,7 +106,7 @@ pub(crate) enum Request {
     Append(Frame<Waiting>),
     /// Told when all before it is written: up to and without which record.
     Barrier(oneshot::Sender<u64>),
-    /// Somebody waits for events that are in a frame before: told when it is written.
+    /// Somebody offers what is in a frame before: told when that is written.
     Tell(Waiting),
     /// Something was done: move the cursor.
     Look,
@@ -260,10 +260,10 @@ impl Room<'_> {
     }
 }
 
-/// Tells everyone who waits that their events are on disk.
-fn told(waiting: Vec<Waiting>) {
+/// Tells everyone who waits where their events are.
+fn told(waiting: Vec<Waiting>, kept: Kept) {
     for one in waiting {
         // Whoever waited may have gone.
-        let _ = one.send(Ok(Kept::OnDisk));
+        let _ = one.send(Ok(kept));
     }
 }

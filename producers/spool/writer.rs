@@ -14,7 +14,7 @@ use super::record::Record;
 use super::{Request, Shared, Survives, told};
 use crate::frame::Frame;
 use crate::message::Message;
-use crate::outbox::Waiting;
+use crate::outbox::{Kept, Waiting};
 
 /// Frames that are written before those who wait for them are told, so that one flush serves them all.
 const BATCH_FRAMES: usize = 64;
@@ -51,7 +51,7 @@ impl Writer {
 
     pub fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         while let Some(request) = queue.blocking_recv() {
-            let mut waiting = Vec::new();
+            let (mut waiting, mut known) = (Vec::new(), Vec::new());
             let mut next = Some(request);
             let mut taken = 0;
             let mut barriers = Vec::new();
@@ -63,7 +63,7 @@ impl Writer {
                         // Nobody hands over anything any more, and there is no room: whoever waits learns it by the drop.
                         None => return,
                     },
-                    Request::Tell(one) => waiting.push(one),
+                    Request::Tell(one) => known.push(one),
                     Request::Barrier(told) => barriers.push(told),
                     Request::Look => {}
                     Request::Close(told) => closed = Some(told),
@@ -73,10 +73,11 @@ impl Writer {
                     next = queue.try_recv().ok();
                 }
             }
-            if self.limits.survives == Survives::PowerLoss && !waiting.is_empty() {
+            if self.limits.survives == Survives::PowerLoss && !(waiting.is_empty() && known.is_empty()) {
                 self.until_it_works("flush", |writer| writer.folder.file.sync_data());
             }
-            told(waiting);
+            told(waiting, Kept::OnDisk);
+            told(known, Kept::Before);
             let next = self.shared.ledger().next;
             for told in barriers {
                 let _ = told.send(next);

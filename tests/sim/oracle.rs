@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use sightline::bus::{LogMessage, Output, OutputPlace};
 use sightline::state::packed::pack_alone;
-use sightline::state::table::{StateKey, StateTable};
+use sightline::state::state_key::StateKey;
+use sightline::state::table::StateTable;
 use sightline::worker::emit::COVERAGE_GAP_SUBJECT;
 use sightline::worker::machine::{Applied, Machine, no_rules};
 use sightline_core::rule::RuleSet;

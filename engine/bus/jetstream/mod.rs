@@ -20,6 +20,7 @@ mod by_hand;
 mod lookup;
 mod pull;
 mod reply;
+mod room;
 
 pub use connect::{ConnectSettings, Connection, FirstConnect, connect};
 pub use event_log::JetStreamEvents;

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use sightline_schemas::subject;
 
 use super::connect::Connection;
 use super::lookup;
+use super::room::{Room, Share, advice};
 use crate::bus::BusError;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -55,11 +57,11 @@ impl Default for StreamSettings {
             evidence: subject::EVIDENCE_STREAM.to_owned(),
             replicas: 1,
             events_max_age: 7 * DAY,
-            events_max_bytes: 8 << 30,
+            events_max_bytes: 4 << 30,
             incidents_max_age: 90 * DAY,
-            incidents_max_bytes: 1 << 30,
+            incidents_max_bytes: 512 << 20,
             deadletter_max_age: 30 * DAY,
-            deadletter_max_bytes: 1 << 30,
+            deadletter_max_bytes: 512 << 20,
             evidence_max_age: 365 * DAY,
             evidence_max_bytes: 1 << 30,
         }
@@ -110,7 +112,8 @@ impl fmt::Display for StreamReport {
 ///
 /// # Errors
 /// [`BusError::Stop`] when a stream is of another kind (not on disk, another retention), when messages would be deleted
-/// and `shrink` forbids it, or when the server refuses; [`BusError::Retry`] when it does not answer.
+/// and `shrink` forbids it, or when the server refuses, as where it has no room for what the streams reserve;
+/// [`BusError::Retry`] when it does not answer.
 pub async fn setup(
     connection: &Connection,
     settings: &StreamSettings,
@@ -118,8 +121,10 @@ pub async fn setup(
 ) -> Result<Vec<StreamReport>, BusError> {
     let mut plans = Vec::new();
     let mut refusals = Vec::new();
-    for wanted in wanted(settings)? {
+    let mut shares = Vec::new();
+    for (wanted, setting) in wanted(settings)?.into_iter().zip(MAX_BYTES_SETTINGS) {
         let found = lookup::find(connection, &wanted.name).await?;
+        shares.push(share(&wanted, setting, found.as_deref()));
         let plan = Plan::new(wanted, found.as_deref());
         refusals.extend(plan.impossible.iter().cloned());
         if shrink == Shrink::Refuse {
@@ -130,6 +135,11 @@ pub async fn setup(
     if !refusals.is_empty() {
         return Err(BusError::Stop(format!("streams are left as they are: {}", refusals.join("; "))));
     }
+    let grows = shares.iter().any(|share| share.more > 0);
+    let room = if grows { Room::ask(connection).await } else { None };
+    if let Some(why) = room.and_then(|room| room.lacks(&shares)) {
+        return Err(BusError::Stop(format!("streams are left as they are: {why}")));
+    }
     let mut reports = Vec::new();
     for plan in plans {
         let (verb, stream) = match plan.outcome {
@@ -138,7 +148,12 @@ pub async fn setup(
             Outcome::Unchanged => ("", &plan.config.name),
         };
         if !verb.is_empty() {
-            apply(connection, verb, &plan.config).await?;
+            apply(connection, verb, &plan.config).await.map_err(|refused| match refused {
+                Refused::NoRoom => {
+                    BusError::Stop(format!("stream {stream} is left as it is: {}", advice(&shares, room)))
+                }
+                Refused::Other(error) => error,
+            })?;
         }
         let report = StreamReport { stream: stream.clone(), outcome: plan.outcome };
         tracing::info!(%report, "stream_set_up");
@@ -147,14 +162,44 @@ pub async fn setup(
     Ok(reports)
 }
 
-async fn apply(connection: &Connection, verb: &str, config: &Config) -> Result<(), BusError> {
+/// Why the server does not make or change a stream.
+enum Refused {
+    /// It has no room for what the stream reserves.
+    NoRoom,
+    Other(BusError),
+}
+
+async fn apply(connection: &Connection, verb: &str, config: &Config) -> Result<(), Refused> {
     let subject = format!("STREAM.{verb}.{}", config.name);
     let answer: Result<Response<Box<Info>>, _> = connection.context().request(subject, config).await;
-    match answer.map_err(|error| connection.retry("set up a stream", format!("{}: {error}", config.name)))? {
+    let failed =
+        |error| Refused::Other(connection.retry("set up a stream", format!("{}: {error}", config.name)));
+    match answer.map_err(failed)? {
         Response::Ok(_) => Ok(()),
-        Response::Err { error } => Err(BusError::Stop(format!("stream {}: {error}", config.name))),
+        Response::Err { error } if error.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED => {
+            Err(Refused::NoRoom)
+        }
+        Response::Err { error } => {
+            Err(Refused::Other(BusError::Stop(format!("stream {}: {error}", config.name))))
+        }
     }
 }
+
+/// What a stream is to reserve, and how much of it is new.
+fn share(wanted: &Config, setting: &'static str, found: Option<&Info>) -> Share {
+    let copies = |config: &Config| config.num_replicas.max(1) as u64;
+    let reserved = |config: &Config| u64::try_from(config.max_bytes).unwrap_or(0) * copies(config);
+    let bytes = reserved(wanted);
+    Share { setting, bytes, more: bytes.saturating_sub(found.map_or(0, |found| reserved(&found.config))) }
+}
+
+/// Which setting says how much a stream keeps, in the order of [`wanted`].
+const MAX_BYTES_SETTINGS: [&str; 4] = [
+    "streams.events_max_bytes",
+    "streams.incidents_max_bytes",
+    "streams.deadletter_max_bytes",
+    "streams.evidence_max_bytes",
+];
 
 fn wanted(settings: &StreamSettings) -> Result<[Config; 4], BusError> {
     let stream = |name: &str, subjects: &[&str], discard, max_age, max_bytes: u64| {

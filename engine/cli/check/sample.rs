@@ -15,8 +15,8 @@ use crate::bus::LogMessage;
 use crate::cli::exit::CliError;
 use crate::cli::input::Input;
 use crate::state::table::StateTable;
-use crate::worker::correlator::Observer;
 use crate::worker::machine::Machine;
+use crate::worker::reading::Observer;
 
 /// Messages taken at a time.
 const BATCH: usize = 1_000;
@@ -81,7 +81,7 @@ pub(super) async fn warnings(
         let mut machine =
             Machine::with_rules("check", Arc::clone(&rules), message, table, 1, 0, EventTime::MIN);
         let sampling = Sampling { rules: Arc::clone(&rules), steps: Arc::clone(&steps) };
-        machine.correlator().observe(Box::new(sampling));
+        machine.observe(Box::new(sampling));
         let mut take = |messages: &[LogMessage]| {
             machine.apply(messages);
             Ok(())

@@ -12,8 +12,8 @@ use sightline_schemas::{Event, EventTime, IncidentMessage, Position};
 
 use crate::bus::LogMessage;
 use crate::state::table::StateTable;
-use crate::worker::correlator::Observer;
 use crate::worker::machine::Machine;
+use crate::worker::reading::Observer;
 
 /// The machine, and the inquiry that looks at its events.
 pub(crate) struct Inquest {
@@ -40,7 +40,7 @@ impl Inquest {
         let table = Arc::new(StateTable::default());
         let mut machine =
             Machine::with_rules("explain", Arc::clone(rules), message, table, 1, 0, EventTime::MIN);
-        machine.correlator().observe(Box::new(LookingOn(Arc::clone(&inquiry))));
+        machine.observe(Box::new(LookingOn(Arc::clone(&inquiry))));
         Inquest { machine, inquiry, last_seq: 0 }
     }
 

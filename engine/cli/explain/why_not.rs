@@ -23,8 +23,8 @@ use crate::cli::paint::Paint;
 use crate::cli::settings::Global;
 use crate::config::Config;
 use crate::state::table::StateTable;
-use crate::worker::correlator::Observer;
 use crate::worker::machine::Machine;
+use crate::worker::reading::Observer;
 
 /// Messages taken at a time.
 const BATCH: usize = 1_000;
@@ -213,7 +213,7 @@ async fn find_event(
     let table = Arc::new(StateTable::default());
     let mut machine = Machine::with_rules("explain", Arc::clone(rules), message, table, 1, 0, EventTime::MIN);
     let looking = LookingFor { rules: Arc::clone(rules), rule, id, position, found: Arc::clone(&found) };
-    machine.correlator().observe(Box::new(looking));
+    machine.observe(Box::new(looking));
     let mut take = |messages: &[LogMessage]| {
         machine.apply(messages);
         Ok(())

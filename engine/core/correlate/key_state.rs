@@ -113,7 +113,7 @@ impl KeyState {
 
     /// Bytes that the state takes, estimated: its parts by their size, without what allocators add.
     pub fn weight(&self) -> usize {
-        let key: usize = self.key.values().iter().map(|value| value.len() + size_of::<Box<str>>()).sum();
+        let key = self.key.canonical().len();
         let hits = self.hits() * size_of::<TrackHit>();
         let moments: usize =
             self.members.iter().map(|member| member.moments.len() * size_of::<Stamp>()).sum();

@@ -103,7 +103,7 @@ pub fn completion_hits(rules: &RuleSet, completion: &Completion, hits: &mut Vec<
     let names = &rules.units[upstream.unit].by;
     let lookup = |name: &str| -> Option<&str> {
         let part = names.iter().zip(completion.key.values()).find(|(part, _)| part.name == name);
-        part.map(|(_, value)| &**value).or_else(|| completion.brief.get(name))
+        part.map(|(_, value)| value).or_else(|| completion.brief.get(name))
     };
     for feed in &upstream.feeds {
         let step = &rules.rule(feed.rule).steps[usize::from(feed.step)];
@@ -267,7 +267,7 @@ fn completion_brief<'c>(
     Brief {
         source: completion.brief.source.clone(),
         kind: format!("rule:{}", upstream.reference.id).into(),
-        host_id: completion.brief.host_id.clone().or_else(|| host.map(|(_, value)| value.clone())),
+        host_id: completion.brief.host_id.clone().or_else(|| host.map(|(_, value)| value.into())),
         user: lookup("user").map(Box::from),
         severity: upstream.severity,
         title: Some(upstream.title_for(&completion.key, by).into()),

@@ -295,7 +295,7 @@ fn whose(step: &Step, parts: &[KeyPart], key: &Key, event: &Event<'_>) -> Whose 
         }
         match values.first() {
             None => return Whose::Nobody(part.name.clone()),
-            Some(_) if values.iter().any(|value| **value == **wanted) => other.push(wanted.to_string()),
+            Some(_) if values.iter().any(|value| **value == *wanted) => other.push(wanted.to_string()),
             Some(first) => {
                 ours = false;
                 other.push(first.clone());

@@ -49,19 +49,20 @@ pub struct TrackHit {
     pub brief: Arc<Brief>,
 }
 
-/// The hits of one step, oldest first in event time.
+/// The hits of one step, oldest first in event time. Small, as most keys have no more than a hit or two: what helps those
+/// that have many lies elsewhere.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Track {
     hits: VecDeque<TrackHit>,
     /// Made again when first needed: which events are here, once there are many.
     #[serde(skip)]
-    events: Option<HashSet<EventId, BuildHasherDefault<IdHasher>>>,
+    events: Option<Box<HashSet<EventId, BuildHasherDefault<IdHasher>>>>,
     /// Made again when first needed: the newest time of each counted value.
     #[serde(skip)]
-    recent: Option<RecentValues>,
+    recent: Option<Box<RecentValues>>,
     /// Made again when first needed: which hits are not evidence, once there are many.
     #[serde(skip)]
-    unused: Option<BTreeSet<Stamp>>,
+    unused: Option<Box<BTreeSet<Stamp>>>,
     /// Made again when first needed: what the window that was asked for last comes to.
     #[serde(skip)]
     gauge: Option<Box<Gauge>>,
@@ -93,6 +94,10 @@ impl Track {
         {
             gauge.add(&remembered);
         }
+        if self.hits.capacity() == 0 {
+            // Most tracks never hold a second one.
+            self.hits.reserve_exact(1);
+        }
         self.hits.insert(place, remembered);
         if let Some(unused) = &mut self.unused {
             unused.insert(stamp);
@@ -112,7 +117,8 @@ impl Track {
             return self.hits.iter().any(|hit| hit.stamp.event == event);
         }
         let hits = &self.hits;
-        let events = self.events.get_or_insert_with(|| hits.iter().map(|hit| hit.stamp.event).collect());
+        let events =
+            self.events.get_or_insert_with(|| Box::new(hits.iter().map(|hit| hit.stamp.event).collect()));
         events.contains(&event)
     }
 
@@ -160,9 +166,9 @@ impl Track {
             return indexes;
         }
         let hits = &self.hits;
-        let unused = self
-            .unused
-            .get_or_insert_with(|| hits.iter().filter(|hit| !hit.used).map(|hit| hit.stamp).collect());
+        let unused = self.unused.get_or_insert_with(|| {
+            Box::new(hits.iter().filter(|hit| !hit.used).map(|hit| hit.stamp).collect())
+        });
         let stamps: Vec<Stamp> = unused.range(first..=last).copied().collect();
         stamps
             .into_iter()
@@ -221,9 +227,9 @@ impl Track {
     }
 
     /// The newest times of the values counted here.
-    pub fn recent_values(&mut self) -> &RecentValues {
+    pub fn recent_values(&mut self) -> &mut RecentValues {
         let hits = &self.hits;
-        self.recent.get_or_insert_with(|| RecentValues::of(hits))
+        self.recent.get_or_insert_with(|| Box::new(RecentValues::of(hits)))
     }
 
     /// What the hits between two times, both inclusive, come to. Moving on costs what the window gains and loses; moving

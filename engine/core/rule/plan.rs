@@ -327,7 +327,7 @@ impl Rule {
         filled(&self.title, |name| match name {
             Name::Key(part) => {
                 let at = by.iter().position(|known| known.name == *part)?;
-                key.values().get(at).map(ToString::to_string)
+                key.values().nth(at).map(ToString::to_string)
             }
             _ => None,
         })

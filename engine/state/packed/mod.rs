@@ -22,7 +22,7 @@ use sightline_schemas::EventTime;
 
 pub use words::Words;
 
-use super::table::StateKey;
+use super::state_key::StateKey;
 use read::Reader;
 use write::Writer;
 

@@ -29,7 +29,7 @@ pub fn records(mapping: &Mapping, bytes: &Bytes, now: EventTime) -> Result<Vec<R
     };
     let records = match &mapping.format {
         Format::Json => json_records(mapping, bytes)?,
-        Format::Auditd => vec![Ok(auditd::parse(text()?)?)],
+        Format::Auditd => auditd::events(text()?),
         Format::Syslog => vec![Ok(syslog::parse(text()?, now)?)],
         Format::Csv(columns) => table(text()?, columns)?,
         Format::Text => vec![Ok(json!({ "message": text()?.trim_end_matches(['\r', '\n']) }))],

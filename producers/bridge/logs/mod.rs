@@ -1,10 +1,13 @@
 //! Logs that people have, by a mapping: from files that are followed, from standard input, from a subject.
 //!
-//! [`tail`] follows a file through rotation and truncation and knows after a crash on which line it was; [`lines`] takes
-//! lines out of what was read; [`rotation`] finds the files that were put aside; [`stdin`] reads a pipe; [`subject`] reads
-//! what others publish.
+//! [`tail`] follows a file through rotation and truncation and knows after a crash on which line it was ([`place`]);
+//! [`lines`] takes lines out of what was read, and [`group`] joins those that tell of one event; [`rotation`] finds the files
+//! that were put aside, and [`packed`] unfolds them; [`stdin`] reads a pipe; [`subject`] reads what others publish.
 
+mod group;
 mod lines;
+mod packed;
+mod place;
 mod rotation;
 mod stdin;
 mod subject;
@@ -19,12 +22,12 @@ use sightline_producers::Connect;
 use crate::Ended;
 use crate::arguments::Logs;
 use crate::bridge::Bridge;
+use crate::delivery::now;
 use crate::format::{Format, too_long};
 use crate::mapping::Origin;
-use crate::outbox::now;
 use crate::record::{Input, Item, Press};
 use lines::Line;
-use tail::Tail;
+use tail::{Ground, Tail};
 
 /// Follows the sources that the options name.
 pub async fn run(bridge: &mut Bridge, arguments: &Logs, connect: &Connect) -> Result<(), Ended> {
@@ -52,17 +55,23 @@ pub async fn run(bridge: &mut Bridge, arguments: &Logs, connect: &Connect) -> Re
 async fn files(bridge: &mut Bridge, press: &Press, arguments: &Logs) -> Result<(), Ended> {
     let tally = bridge.tally(press.name());
     let mut tails = Vec::new();
+    let ground = Ground { cursors: &bridge.cursors, folder: &bridge.folder, once: bridge.once };
     for path in &arguments.files {
-        tails.push(Tail::new(path, press, bridge.once, &bridge.cursors).map_err(anyhow::Error::from)?);
+        tails.push(Tail::new(path, press, ground).map_err(anyhow::Error::from)?);
     }
     loop {
         let mut more = false;
         for tail in &mut tails {
-            if let Some(known) = tail.first_place() {
-                bridge.cursors.put(vec![known]).await.map_err(anyhow::Error::from)?;
-                tracing::info!(file = %tail.path().display(), "following");
-            }
-            let batch = match tail.read() {
+            let begun = match tail.first_place() {
+                Ok(Some(known)) => {
+                    bridge.cursors.put(vec![known]).await.map_err(anyhow::Error::from)?;
+                    tracing::info!(file = %tail.path().display(), "following");
+                    Ok(())
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            let batch = match begun.and_then(|()| tail.read()) {
                 Ok(batch) => batch,
                 // Not there yet, or not for us to read: it may come. With --once, now or never.
                 Err(error) => {
@@ -90,10 +99,13 @@ async fn files(bridge: &mut Bridge, press: &Press, arguments: &Logs) -> Result<(
             for line in batch.lines {
                 items.extend(items_of(press, line.line, Some(line.place), &origin));
             }
-            if bridge.outbox.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
+            if bridge.delivery.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
                 return Ok(());
             }
-            // Behind the acknowledgements: a crash before this sends the batch again, under the same ids.
+            // When all of it is kept: a crash before this sends the batch again, under the same ids.
+            if let Some(left) = &batch.left {
+                place::leave(press, left, &bridge.cursors).await.map_err(anyhow::Error::from)?;
+            }
             bridge.cursors.put(vec![tail.advance(batch.after)]).await.map_err(anyhow::Error::from)?;
         }
         if bridge.stopping() {

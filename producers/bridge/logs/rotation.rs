@@ -5,8 +5,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Endings of files that are packed: what they hold was read before they were.
-const PACKED: [&str; 6] = ["gz", "zst", "xz", "bz2", "lz4", "zip"];
+/// Endings of packed files that can be read.
+const READABLE: [&str; 2] = ["gz", "zst"];
+/// Endings of packed files that cannot.
+const SEALED: [&str; 4] = ["xz", "bz2", "lz4", "zip"];
 
 /// The number by which the disk knows a file.
 pub fn inode(path: &Path) -> io::Result<u64> {
@@ -21,12 +23,10 @@ pub fn find(live: &Path, number: u64) -> Option<PathBuf> {
     siblings(live).into_iter().find(|sibling| sibling.inode == number).map(|sibling| sibling.path)
 }
 
-/// The file to read after that of this number: the oldest that was put aside after it, or else the live one.
-///
-/// # Errors
-/// When there is none yet.
-pub fn after(live: &Path, number: u64, changed: i128) -> io::Result<PathBuf> {
-    let live_number = inode(live).ok();
+/// The files that may come after that of this number: those that were put aside later, oldest first, and then the live one.
+pub fn after(live: &Path, number: u64, changed: i128) -> Vec<Sibling> {
+    let own = fs::metadata(live).ok();
+    let live_number = own.as_ref().map(MetadataExt::ino);
     let mut newer: Vec<Sibling> = siblings(live)
         .into_iter()
         .filter(|sibling| {
@@ -34,11 +34,20 @@ pub fn after(live: &Path, number: u64, changed: i128) -> io::Result<PathBuf> {
         })
         .collect();
     newer.sort_by_key(|sibling| sibling.changed);
-    match newer.into_iter().next() {
-        Some(next) => Ok(next.path),
-        None if live_number.is_some() => Ok(live.to_owned()),
-        None => Err(io::Error::new(io::ErrorKind::NotFound, "it was put aside, and no new one is there yet")),
-    }
+    newer.extend(own.map(|metadata| Sibling {
+        path: live.to_owned(),
+        inode: metadata.ino(),
+        changed: self::changed(&metadata),
+        is_packed: false,
+    }));
+    newer
+}
+
+/// The packed files beside the live one, the newest first.
+pub fn packed(live: &Path) -> Vec<Sibling> {
+    let mut packed: Vec<Sibling> = siblings(live).into_iter().filter(|sibling| sibling.is_packed).collect();
+    packed.sort_by_key(|sibling| std::cmp::Reverse(sibling.changed));
+    packed
 }
 
 /// When contents of a file last changed, in nanoseconds since 1970.
@@ -46,10 +55,16 @@ pub fn changed(metadata: &fs::Metadata) -> i128 {
     i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
 }
 
-struct Sibling {
-    path: PathBuf,
+/// A file that a log was put aside into, or the log itself.
+#[derive(Debug)]
+pub struct Sibling {
+    /// Where it is.
+    pub path: PathBuf,
     inode: u64,
-    changed: i128,
+    /// When its contents last changed; packing keeps that, as a rule.
+    pub changed: i128,
+    /// It must be unfolded.
+    pub is_packed: bool,
 }
 
 /// Files named after the live one, such as `eve.json.1` and `eve.json-20260508`.
@@ -60,15 +75,17 @@ fn siblings(live: &Path) -> Vec<Sibling> {
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
-        let packed =
-            path.extension().is_some_and(|extension| PACKED.iter().any(|ending| extension == *ending));
+        let ends = |endings: &[&str]| {
+            path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending))
+        };
+        let (is_packed, is_sealed) = (ends(&READABLE), ends(&SEALED));
         let file_name = entry.file_name();
         let rest = file_name.to_str().and_then(|other| other.strip_prefix(name));
         let named_after = rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']));
-        if let (true, false, Ok(metadata)) = (named_after, packed, entry.metadata())
+        if let (true, false, Ok(metadata)) = (named_after, is_sealed, entry.metadata())
             && metadata.is_file()
         {
-            found.push(Sibling { path, inode: metadata.ino(), changed: changed(&metadata) });
+            found.push(Sibling { path, inode: metadata.ino(), changed: changed(&metadata), is_packed });
         }
     }
     found

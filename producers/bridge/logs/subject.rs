@@ -14,9 +14,9 @@ use sightline_schemas::subject::{
 };
 
 use crate::Ended;
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
+use crate::delivery::now;
 use crate::mapping::Origin;
-use crate::outbox::now;
 use crate::record::{Input, Press};
 
 /// Messages on their way at once.
@@ -28,7 +28,7 @@ const ACK_WAIT: Duration = Duration::from_secs(300);
 
 /// Reads until stopped; with `--once`, until a stream has nothing more.
 pub async fn run(bridge: &mut Bridge, press: &Press, subject: &str, connect: &Connect) -> Result<(), Ended> {
-    let client = connect.open("sightline-bridge").await.map_err(|error| Ended::Usage(error.into()))?;
+    let client = bridge::connect(connect, bridge.once, bridge.stop.clone()).await.map_err(Ended::Usage)?;
     let context = jetstream::new(client.clone());
     match context.stream_by_subject(subject).await {
         Ok(stream)
@@ -104,7 +104,7 @@ async fn from_stream(
             }
             continue;
         }
-        if bridge.outbox.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
+        if bridge.delivery.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
             return Ok(());
         }
         for message in taken {
@@ -135,7 +135,7 @@ async fn as_it_comes(
         let Some(batch) = batch else { return Ok(()) };
         let made = |message: async_nats::Message| press.make(&input(message.payload, None), now());
         let items = batch.into_iter().flat_map(made).collect();
-        if bridge.outbox.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
+        if bridge.delivery.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
             return Ok(());
         }
     }

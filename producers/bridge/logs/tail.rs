@@ -1,50 +1,26 @@
 //! Follows a file: through rotation, through truncation, and across a crash at the exact line.
 //!
 //! A line is named by the number of its file on the disk, how often that file was cut, its place in it, and its bytes. So
-//! the same line has the same id after a crash, and two lines that say the same are two events.
+//! the same line has the same id after a crash, and two lines that say the same are two events. A file that was packed before
+//! it was read to its end is read to its end all the same, and its lines keep their names.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
+use super::group::{Grouping, Placed};
 use super::lines::{Line, Splitter, bytes_max};
-use super::rotation;
+use super::place::{self, Place};
+use super::{packed, rotation};
 use crate::cursor::{CursorError, Cursors};
 use crate::record::Press;
 
 /// Bytes read at once. A batch is what is in them, at most.
 const READ_BYTES: usize = 256 << 10;
-/// Bytes by which a file is known again.
-const HEAD_BYTES: u64 = 256;
-
-/// How far a file was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// The number by which the disk knows the file.
-    inode: u64,
-    /// How often it was cut.
-    cuts: u64,
-    /// Where the next line begins.
-    offset: u64,
-    /// Whether that is in the middle of a line that is too long.
-    skipping: bool,
-    /// How many bytes the file is known by, and their hash.
-    head: (u64, String),
-    /// When it last changed, as far as we saw: what was put aside after that comes next.
-    changed: i128,
-}
-
-/// A line and what names it.
-#[derive(Debug)]
-pub struct Placed {
-    /// The line.
-    pub line: Line,
-    /// The name of its place.
-    pub place: String,
-}
+/// How long the last lines of a file wait for more of their event.
+const EVENT_WAIT: Duration = Duration::from_secs(2);
 
 /// Some lines, and how far the file is read when they are delivered.
 #[derive(Debug)]
@@ -53,6 +29,8 @@ pub struct Batch {
     pub lines: Vec<Placed>,
     /// How far is read then.
     pub after: Place,
+    /// The file that is read to its end then, and how far: the next one follows.
+    pub left: Option<Place>,
     /// The file that was being read is gone, and what was not read of it.
     pub lost: bool,
     moved: bool,
@@ -65,15 +43,51 @@ impl Batch {
     }
 }
 
+/// A file that is open.
+struct Opened {
+    file: File,
+    splitter: Splitter,
+    /// It is what a packed file held: when it changed says nothing.
+    is_unfolded: bool,
+}
+
 /// A file that is followed.
-#[derive(Debug)]
 pub struct Tail {
     live: PathBuf,
     key: String,
-    open: Option<(File, Splitter)>,
+    press: Press,
+    cursors: Cursors,
+    /// Where packed files are unfolded.
+    folder: PathBuf,
+    open: Option<Opened>,
     place: Place,
+    grouping: Grouping,
+    /// How far the file reached when its last lines began to wait for more of their event, and since when.
+    waiting: Option<(u64, Instant)>,
     bytes_max: usize,
     once: bool,
+    /// The file itself is packed: nothing is added to it, and nothing follows.
+    is_packed: bool,
+    /// How far such a file was read before.
+    begun_at: u64,
+    ended: bool,
+}
+
+/// The file that comes next, and where to begin in it.
+struct Next {
+    opened: Opened,
+    place: Place,
+}
+
+/// Where the files are followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'a> {
+    /// How far was read.
+    pub cursors: &'a Cursors,
+    /// Where packed files are unfolded.
+    pub folder: &'a Path,
+    /// Whether to stop at the end.
+    pub once: bool,
 }
 
 impl Tail {
@@ -81,14 +95,31 @@ impl Tail {
     ///
     /// # Errors
     /// When the cursors cannot be read.
-    pub fn new(path: &Path, press: &Press, once: bool, cursors: &Cursors) -> Result<Self, CursorError> {
+    pub fn new(path: &Path, press: &Press, ground: Ground<'_>) -> Result<Self, CursorError> {
         // The same file by another way is the same file.
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let key = format!("tail/{}/{}/{}", press.tenant(), press.name(), full.display());
-        let place =
-            cursors.get(&key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        let bytes_max = bytes_max(press.holds_many());
-        Ok(Tail { live: path.to_owned(), key, open: None, place, bytes_max, once })
+        let key = place::key("tail", press, &full.display().to_string());
+        let place = ground
+            .cursors
+            .get(&key)?
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Ok(Tail {
+            live: path.to_owned(),
+            key,
+            press: press.clone(),
+            cursors: ground.cursors.clone(),
+            folder: ground.folder.to_owned(),
+            open: None,
+            place,
+            grouping: Grouping::of(press.format()),
+            waiting: None,
+            bytes_max: bytes_max(press.holds_many()),
+            once: ground.once,
+            is_packed: false,
+            begun_at: 0,
+            ended: false,
+        })
     }
 
     /// The file that is followed.
@@ -98,12 +129,30 @@ impl Tail {
 
     /// What the cursors are to keep before anything is read: a file that is put aside before its first lines are delivered
     /// is known then. None where it is known already, or not there yet.
-    pub fn first_place(&mut self) -> Option<(String, Vec<u8>)> {
-        if self.place.inode != 0 {
-            return None;
+    ///
+    /// # Errors
+    /// When a packed file cannot be read.
+    pub fn first_place(&mut self) -> io::Result<Option<(String, Vec<u8>)>> {
+        if self.open.is_some() || self.ended {
+            return Ok(None);
         }
-        let inode = rotation::inode(&self.live).ok()?;
-        Some(self.advance(Place { inode, ..Place::default() }))
+        if packed::is_packed(&self.live).unwrap_or(false) {
+            self.is_packed = true;
+            let file = packed::unfold(&self.live, &self.folder)?;
+            // By the same name there may be another file since.
+            let place = if self.place.is_of(&file)? { self.place.clone() } else { self.begin(&file)? };
+            self.begun_at = place.offset;
+            self.open = Some(self.unfolded_at(file, &place));
+            return Ok((place != self.place).then(|| self.advance(place)));
+        }
+        if self.place.inode != 0 {
+            return Ok(None);
+        }
+        let Ok(file) = File::open(&self.live) else { return Ok(None) };
+        let inode = file.metadata()?.ino();
+        // A file that was put aside may have been read under the name that it had before.
+        let known = self.known(&file)?.filter(|known| known.inode == inode);
+        Ok(Some(self.advance(known.unwrap_or_else(|| Place::beginning(inode)))))
     }
 
     /// The next lines. Nothing moves before [`Tail::advance`]: read twice, it gives the same lines.
@@ -112,22 +161,24 @@ impl Tail {
     /// When the file is not there or cannot be read.
     pub fn read(&mut self) -> io::Result<Batch> {
         let mut place = self.place.clone();
-        let mut lost = false;
+        let mut batch =
+            Batch { lines: Vec::new(), after: place.clone(), left: None, lost: false, moved: false };
+        if self.ended {
+            return Ok(batch);
+        }
         if self.open.is_none() {
             self.open = Some(self.find_file(&mut place)?);
-            lost = self.place.inode != 0 && place.inode != self.place.inode;
+            batch.lost = self.place.inode != 0 && place.inode != self.place.inode;
         }
-        let Some((file, splitter)) = &mut self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let bytes_max = self.bytes_max;
+        let Some(Opened { file, splitter, is_unfolded }) = &mut self.open else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
         let metadata = file.metadata()?;
-        if is_cut(file, &metadata, &place)? {
+        if place.is_cut(file, &metadata)? {
             tracing::info!(file = %self.live.display(), "file_cut");
-            place = Place {
-                inode: place.inode,
-                cuts: place.cuts + 1,
-                changed: place.changed,
-                ..Place::default()
-            };
-            *splitter = Splitter::new(self.bytes_max, false);
+            place = place.cut();
+            *splitter = Splitter::new(bytes_max, false);
         }
         let mut lines = Vec::new();
         let mut buffer = vec![0; READ_BYTES];
@@ -143,64 +194,188 @@ impl Tail {
                 break got == 0;
             }
         };
-        place.changed = rotation::changed(&metadata);
-        let mut next_file = false;
-        if ended {
+        if !*is_unfolded {
+            place.changed = rotation::changed(&metadata);
+        }
+        let quiet = file.metadata()?.len() <= from;
+        let mut next = None;
+        if ended && quiet {
             // Put aside: nobody writes to it any more. One more look came after that was known, in the same read.
-            let aside = rotation::inode(&self.live).map_or(true, |live| live != place.inode);
-            let quiet = file.metadata()?.len() <= from;
-            // Whoever writes has come to the new file when something is in it, and not before.
-            let next = rotation::after(&self.live, place.inode, place.changed)
-                .and_then(|next| Ok((std::fs::metadata(&next)?.len() > 0).then_some(next)));
-            let next = next.ok().flatten();
-            if quiet && ((aside && next.is_some()) || (self.once && !aside)) {
-                take(splitter.finish().into_iter().collect(), &mut place, &mut lines);
-                if let (true, Some(next)) = (aside, next) {
-                    tracing::info!(file = %self.live.display(), next = %next.display(), "file_rotated");
-                    let file = File::open(&next)?;
-                    place = Place { inode: file.metadata()?.ino(), ..Place::default() };
-                    self.open = Some((file, Splitter::new(self.bytes_max, false)));
-                    next_file = true;
-                }
+            let is_unfolded = *is_unfolded;
+            let is_live = rotation::inode(&self.live).is_ok_and(|live| live == place.inode);
+            let aside = !self.is_packed && (is_unfolded || !is_live);
+            // What was unfolded has a number that is another's by now.
+            let number = if is_unfolded { 0 } else { place.inode };
+            next = if aside { self.next_file(number, place.changed)? } else { None };
+            if next.is_some() || ((self.once || self.is_packed) && !aside) {
+                let opened = self.open.as_mut().expect("it was read just now");
+                take(opened.splitter.finish().into_iter().collect(), &mut place, &mut lines);
             }
         }
-        if let (false, Some((file, splitter))) = (next_file, &mut self.open) {
-            place.skipping = splitter.is_skipping();
-            place.head = head_of(file, place.offset)?;
-            // What has no end yet is read again: the place is the beginning of its line.
-            *splitter = Splitter::new(self.bytes_max, place.skipping);
+        let at_end = quiet && (self.once || self.is_packed);
+        if next.is_none() && !at_end {
+            self.hold_back(&mut lines, &mut place, from);
         }
-        let moved = !lines.is_empty() || (place.inode, place.cuts, place.offset) != self.at();
-        Ok(Batch { lines, after: place, lost, moved })
+        let Opened { file, splitter, .. } = self.open.as_mut().expect("it was read just now");
+        place.skipping = splitter.is_skipping();
+        place.mark(file)?;
+        // What has no end yet is read again: the place is the beginning of its line.
+        *splitter = Splitter::new(bytes_max, place.skipping);
+        batch.moved = !lines.is_empty() || (place.inode, place.cuts, place.offset) != self.at();
+        if let Some(next) = next {
+            tracing::info!(file = %self.live.display(), "file_rotated");
+            batch.left = Some(std::mem::replace(&mut place, next.place));
+            self.open = Some(next.opened);
+            batch.moved = true;
+        } else if self.is_packed && ended && !batch.moved {
+            // All is delivered: what it takes of the disk is given back.
+            (self.open, self.ended) = (None, true);
+            batch.left = (place.offset != self.begun_at).then(|| place.clone());
+            batch.moved = true;
+        }
+        batch.lines = self.grouping.join(lines);
+        batch.after = place;
+        Ok(batch)
     }
 
     /// The lines are delivered: the next read begins behind them. Gives what the cursors are to keep.
     pub fn advance(&mut self, place: Place) -> (String, Vec<u8>) {
         self.place = place;
-        (self.key.clone(), serde_json::to_vec(&self.place).expect("numbers and text can be written"))
+        (self.key.clone(), place::bytes(&self.place))
     }
 
     fn at(&self) -> (u64, u64, u64) {
         (self.place.inode, self.place.cuts, self.place.offset)
     }
 
-    /// The file that was being read, wherever it is now, or the one to begin with.
-    fn find_file(&self, place: &mut Place) -> io::Result<(File, Splitter)> {
-        if place.inode != 0 {
-            if let Some(path) = rotation::find(&self.live, place.inode) {
-                let file = File::open(path)?;
-                return Ok((file, Splitter::new(self.bytes_max, place.skipping)));
+    fn opened_at(&self, file: File, place: &Place) -> Opened {
+        Opened { file, splitter: Splitter::new(self.bytes_max, place.skipping), is_unfolded: false }
+    }
+
+    fn unfolded_at(&self, file: File, place: &Place) -> Opened {
+        Opened { is_unfolded: true, ..self.opened_at(file, place) }
+    }
+
+    /// Keeps the last lines for the next read, unless they have waited for more of their event as long as they may.
+    fn hold_back(&mut self, lines: &mut Vec<Placed>, place: &mut Place, reached: u64) {
+        let Some(first) = self.grouping.unfinished(lines) else {
+            self.waiting = None;
+            return;
+        };
+        let offset = lines[first].offset;
+        if first == 0 {
+            let since = match self.waiting {
+                Some((until, since)) if until == reached => since,
+                _ => Instant::now(),
+            };
+            self.waiting = Some((reached, since));
+            // An event that fills what is read at once leaves in parts: waiting would not make it shorter.
+            if since.elapsed() >= EVENT_WAIT || reached - offset > READ_BYTES as u64 / 2 {
+                self.waiting = None;
+                return;
             }
+        }
+        lines.truncate(first);
+        place.offset = offset;
+    }
+
+    /// The file that was being read, wherever it is now, or the one to begin with.
+    fn find_file(&self, place: &mut Place) -> io::Result<Opened> {
+        if place.inode == 0 {
+            let file = File::open(&self.live)?;
+            *place = Place::beginning(file.metadata()?.ino());
+            return Ok(self.opened_at(file, place));
+        }
+        let there = rotation::find(&self.live, place.inode).map(File::open).transpose()?;
+        // A disk gives the number of a file that is gone to another one.
+        if let Some(file) = &there
+            && !place.is_cut(file, &file.metadata()?)?
+        {
+            return Ok(self.opened_at(file.try_clone()?, place));
+        }
+        for sibling in rotation::packed(&self.live) {
+            if let Some(file) = self.unfolded(&sibling.path)?
+                && place.is_of(&file)?
+            {
+                tracing::info!(file = %sibling.path.display(), "going on in the packed file");
+                place.changed = sibling.changed;
+                return Ok(self.unfolded_at(file, place));
+            }
+        }
+        if let Some(file) = there {
+            return Ok(self.opened_at(file, place));
+        }
+        // Of a file of which nothing was read, only the time is known.
+        let since = if place.offset == 0 { place.changed - 1 } else { place.changed };
+        let Some(next) = self.next_file(place.inode, since)? else {
+            let why = "it was put aside, and no new one is there yet";
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        };
+        // What was not begun, and is there packed, is the file itself.
+        if !(next.opened.is_unfolded && next.place.inode == place.inode) {
             tracing::warn!(file = %self.live.display(), "the file that was being read is gone: going on with the next");
         }
-        let next = match place.inode {
-            0 => self.live.clone(),
-            gone => rotation::after(&self.live, gone, place.changed)?,
-        };
-        let file = File::open(next)?;
-        *place = Place { inode: file.metadata()?.ino(), ..Place::default() };
-        Ok((file, Splitter::new(self.bytes_max, false)))
+        *place = next.place;
+        Ok(next.opened)
     }
+
+    /// The file behind one of this number and time: the oldest that was put aside later, packed or not, and that is not read yet, or
+    /// else the live one. Whoever writes has come to it when something is in it, and not before.
+    fn next_file(&self, inode: u64, since: i128) -> io::Result<Option<Next>> {
+        for sibling in rotation::after(&self.live, inode, since) {
+            if sibling.is_packed {
+                let Some(file) = self.unfolded(&sibling.path)? else { continue };
+                let mut next = self.begin(&file)?;
+                if next.offset < file.metadata()?.len() {
+                    next.changed = sibling.changed;
+                    return Ok(Some(Next { opened: self.unfolded_at(file, &next), place: next }));
+                }
+            } else {
+                let file = File::open(&sibling.path)?;
+                let metadata = file.metadata()?;
+                if metadata.len() > 0 {
+                    let next = Place::beginning(metadata.ino());
+                    return Ok(Some(Next { opened: self.opened_at(file, &next), place: next }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a packed file holds; `None` where it is gone by now.
+    fn unfolded(&self, path: &Path) -> io::Result<Option<File>> {
+        match packed::unfold(path, &self.folder) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// Where to begin in what was unfolded: behind what was read of it before it was packed, or under another name.
+    fn begin(&self, file: &File) -> io::Result<Place> {
+        // What was unfolded holds a number of its own while it is open, and names of lines must last.
+        Ok(self.known(file)?.unwrap_or_else(|| Place::beginning(file_number(file))))
+    }
+
+    /// How far a file was read, under whatever name.
+    fn known(&self, file: &File) -> io::Result<Option<Place>> {
+        let mut furthest: Option<Place> = None;
+        for place in place::known(&self.press, &self.cursors).map_err(io::Error::other)? {
+            if place.is_of(file)? && furthest.as_ref().is_none_or(|far| far.offset < place.offset) {
+                furthest = Some(place);
+            }
+        }
+        Ok(furthest)
+    }
+}
+
+/// A number for a file that has none that lasts, out of what it begins with.
+fn file_number(file: &File) -> u64 {
+    let mut head = vec![0; 4 << 10];
+    let got = file.read_at(&mut head, 0).unwrap_or_default();
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let hash = blake3::hash(&[&head[..got], &length.to_le_bytes()].concat());
+    u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("eight of 32 bytes")).max(1)
 }
 
 /// Names the lines and moves the place behind them.
@@ -212,29 +387,8 @@ fn take(fed: Vec<(Option<Line>, u64)>, place: &mut Place, lines: &mut Vec<Placed
             hasher.update(format!("{} {} {}\n", place.inode, place.cuts, place.offset).as_bytes());
             hasher.update(bytes);
             let name = format!("file:{}", &hasher.finalize().to_hex()[..32]);
-            lines.push(Placed { line, place: name });
+            lines.push(Placed { line, place: name, offset: place.offset });
         }
         place.offset += taken;
     }
-}
-
-/// Whether the file was emptied and written anew: it is shorter than what was read, or begins in another way.
-fn is_cut(file: &File, metadata: &std::fs::Metadata, place: &Place) -> io::Result<bool> {
-    if metadata.len() < place.offset {
-        return Ok(true);
-    }
-    Ok(place.head.0 > 0 && head_of(file, place.head.0)? != place.head)
-}
-
-/// The first bytes of a file, as far as they were read.
-fn head_of(file: &File, read: u64) -> io::Result<(u64, String)> {
-    let mut head = vec![0; usize::try_from(read.min(HEAD_BYTES)).unwrap_or_default()];
-    let mut got = 0;
-    while got < head.len() {
-        match file.read_at(&mut head[got..], got as u64)? {
-            0 => break,
-            more => got += more,
-        }
-    }
-    Ok((got as u64, blake3::hash(&head[..got]).to_hex()[..16].to_owned()))
 }

@@ -1,4 +1,8 @@
 //! YAML as a tree that remembers the line on which everything stood.
+//!
+//! The core has such a tree for rules, with spans for carets, named lists and one text for a hash of a rule's meaning. It is
+//! not shared: producers know no room but the schemas, and a reader of YAML has no place among the wire forms that every
+//! consumer links. What both have in common is serde's visitor.
 
 use std::fmt;
 

@@ -21,9 +21,9 @@ use serde_json::Value;
 use crate::Ended;
 use crate::arguments::Poll;
 use crate::bridge::Bridge;
+use crate::delivery::now;
 use crate::ledger::{Fate, Tally};
 use crate::mapping::Origin;
-use crate::outbox::now;
 use crate::record::{Input, Item, Press, content_key};
 use http::Http;
 
@@ -162,7 +162,7 @@ impl Sender<'_> {
                 continue;
             }
             let mut stop = self.bridge.stop.clone();
-            let delivered = self.bridge.outbox.deliver_all(self.tally, fresh, &mut stop).await;
+            let delivered = self.bridge.delivery.deliver_all(self.tally, fresh, &mut stop).await;
             delivered.map_err(|_| RoundError::Stopped)?;
             self.bridge.cursors.put(keys).await?;
         }

@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
 use bytes::Bytes;
 use serde_json::json;
+use sightline_producers::PublishError;
 use sightline_schemas::edge::{Reason, Reject};
 
-use super::keys::Keys;
-use super::{AWAY, Desk, Told, events_of, header as text_header, input, item};
+use super::{AWAY, AWAY_WHY, Desk, Told, events_of, header as text_header, input, item};
 use crate::bridge::Bridge;
+use crate::delivery::now;
 use crate::evidence::{Evidence, Kept};
-use crate::outbox::now;
 use crate::record::{Item, Press};
 
 /// Most events of one request, as StreamTrace has it.
@@ -26,8 +26,8 @@ const EVENTS_MAX: usize = 1_000;
 ///
 /// # Errors
 /// When a mapping is not there.
-pub fn routes(bridge: &Bridge, keys: Keys) -> anyhow::Result<Router> {
-    let desk = Desk::new(bridge, keys, "streamtrace", &["streamtrace", "csv", "syslog", "native"])?
+pub fn routes(bridge: &Bridge) -> anyhow::Result<Router> {
+    let desk = Desk::new(bridge, "streamtrace", &["streamtrace", "csv", "syslog", "native"])?
         .requiring("streamtrace", &["kind", "occurred_at"]);
     Ok(Router::new()
         .route("/v1/ingest/events", post(events))
@@ -122,12 +122,8 @@ async fn raw(State(desk): State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> 
     answer(&desk, items, &kept).await
 }
 
-/// Who may post, what is posted, and where it is kept.
+/// What is posted, and where it is kept.
 async fn begin(desk: &Desk, headers: &HeaderMap, body: Bytes) -> Result<(Post, Kept), Response> {
-    if !desk.keys.admit(headers) {
-        let why = "the key is missing or wrong";
-        return Err(error(StatusCode::UNAUTHORIZED, "AUTHENTICATION_FAILED", why));
-    }
     let post =
         Post::read(headers, body).map_err(|why| error(StatusCode::BAD_REQUEST, "VALIDATION_FAILED", &why))?;
     if post.body.trim_ascii().is_empty() {
@@ -138,21 +134,24 @@ async fn begin(desk: &Desk, headers: &HeaderMap, body: Bytes) -> Result<(Post, K
         bytes: post.body.clone(),
         content_type: post.content_type.clone(),
     };
-    let kept = desk.outbox.keep_evidence(&evidence).await.map_err(|away| {
-        tracing::error!(error = %away, "evidence not kept");
-        error(AWAY, "INTERNAL_ERROR", "the evidence cannot be kept now: send it again")
-    })?;
-    Ok((post, kept))
+    match desk.keep_evidence(&evidence).await {
+        Ok(kept) => Ok((post, kept)),
+        Err(PublishError::Refused { why, .. }) => {
+            Err(error(StatusCode::PAYLOAD_TOO_LARGE, "VALIDATION_FAILED", &why))
+        }
+        Err(away) => {
+            tracing::error!(error = %away, "evidence not kept");
+            Err(error(AWAY, "INTERNAL_ERROR", "the evidence cannot be kept now: send it again"))
+        }
+    }
 }
 
 async fn answer(desk: &Desk, items: Vec<Item>, kept: &Kept) -> Response {
     let told = Told::of(&desk.take(items, Some(kept)).await);
     if told.away {
-        let why = "the log takes nothing now: send it again; what is there already will not count twice";
-        return error(AWAY, "INTERNAL_ERROR", why);
+        return error(AWAY, "INTERNAL_ERROR", AWAY_WHY);
     }
-    let rejected: Vec<_> =
-        told.refused.iter().map(|(at, why)| json!({ "index": at, "error": why })).collect();
+    let rejected = told.errors();
     if told.ids.is_empty() && !rejected.is_empty() {
         let why = told.refused.iter().map(|(at, why)| format!("[{at}] {why}")).collect::<Vec<_>>().join("; ");
         return error(StatusCode::BAD_REQUEST, "VALIDATION_FAILED", &why);
@@ -169,9 +168,15 @@ async fn unreadable(desk: &Desk, press: &Press, post: &Post, why: String) -> Res
     let item = press.reject(&input(post.body.clone(), Some(post.source.clone()), None), None, reject);
     let told = Told::of(&desk.take(vec![item], None).await);
     if told.away {
-        return error(AWAY, "INTERNAL_ERROR", "the log takes nothing now: send it again");
+        return error(AWAY, "INTERNAL_ERROR", AWAY_WHY);
     }
     error(StatusCode::BAD_REQUEST, "PARSE_ERROR", &why)
+}
+
+/// How a request is refused before it is read.
+pub fn refuse(status: StatusCode, why: &str) -> Response {
+    let code = if status == StatusCode::UNAUTHORIZED { "AUTHENTICATION_FAILED" } else { "VALIDATION_FAILED" };
+    error(status, code, why)
 }
 
 fn error(status: StatusCode, code: &str, why: &str) -> Response {

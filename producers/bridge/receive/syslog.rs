@@ -1,7 +1,7 @@
 //! Syslog on UDP and TCP. Each message is kept as it came, and the event that is made of it points to it.
 //!
 //! Nobody tells a syslog sender that a message was taken. What the operating system has handed over is held here until it is
-//! in the log; while the bus is away, TCP senders wait, and datagrams beyond the queue are counted as lost.
+//! on disk or in the log; when neither takes it, TCP senders wait, and datagrams beyond the queue are counted as lost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use crate::Ended;
 use crate::arguments::Syslog;
 use crate::bridge::Bridge;
+use crate::delivery::now;
 use crate::evidence::Evidence;
 use crate::ledger::Tally;
 use crate::mapping::Origin;
-use crate::outbox::now;
 use crate::record::{Input, Press};
 
 /// Messages that wait for the bus. With datagrams of 8 KiB, 64 MiB.
@@ -119,14 +119,14 @@ async fn one(
         bytes: bytes.clone(),
         content_type: "text/plain".to_owned(),
     };
-    let kept = bridge.outbox.keep_evidence(&evidence).await.ok()?;
+    let kept = bridge.delivery.keep_evidence(&evidence).await.ok()?;
     let origin = Origin { peer: Some(peer.ip().to_string()), ..Origin::default() };
     let place = Some(format!("syslog:{start}:{number}"));
     let input = Input { bytes: bytes.clone(), content_type: "text/plain", place, origin };
-    let outcomes = bridge.outbox.deliver_with(press.make(&input, now()), Some(&kept)).await;
+    let outcomes = bridge.delivery.deliver_patiently(press.make(&input, now()), &kept).await;
     let outcome = outcomes.into_iter().next()?;
     match outcome {
-        crate::outbox::Outcome::Failed { .. } => None,
+        crate::delivery::Outcome::Failed { .. } => None,
         ended => Some(ended.fate()),
     }
 }

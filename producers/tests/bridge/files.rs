@@ -7,8 +7,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::server::Server;
 use crate::stage::{
-    Running, command, count, events, once, piped, server_with_streams, stored, wait_for_events, words,
+    Running, command, count, events, once, piped, server_with_streams, stored, wait_for_events,
+    wait_for_stored, words,
 };
 
 fn append(path: &Path, numbers: std::ops::Range<u32>) {
@@ -54,7 +56,7 @@ async fn a_file_is_followed_through_rotation_truncation_and_a_line_without_its_e
     let mut file = OpenOptions::new().append(true).open(&log).expect("opened");
     file.write_all(b"{\"source\":\"app\",\"kind\":\"line\",").expect("written");
     std::thread::sleep(std::time::Duration::from_millis(200));
-    assert_eq!(count(&server, "EVENTS").await, 130);
+    assert_eq!(events(&server).await.len(), 130);
     file.write_all(b"\"n\":130}\n").expect("written");
     wait_for_events(&server, 131).await;
 
@@ -126,36 +128,142 @@ async fn two_lines_that_say_the_same_are_two_events_and_rubbish_is_kept() {
     assert!(words(&second).contains("native: read 2, sent 0, duplicate 2"), "{}", words(&second));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_the_bus_is_away_nothing_is_lost_and_rejected_lines_are_kept_in_a_file() {
-    let mut server = server_with_streams().await;
-    let place = tempfile::tempdir().expect("a temporary directory");
-    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
-    append(&log, 0..10);
-    let mut arguments = arguments(&log).to_vec();
+/// A bridge that follows a file while the server is killed and comes back; gives what it said.
+async fn through_an_outage(server: &mut Server, state: &Path, log: &Path, more: &[&str]) -> String {
+    append(log, 0..10);
+    let mut arguments = arguments(log).to_vec();
     arguments.extend(["--patience", "300ms"]);
-    let running = Running::start(&mut command(&server.url(), &state, "logs", &arguments));
-    wait_for_events(&server, 10).await;
+    arguments.extend(more);
+    let running = Running::start(&mut command(&server.url(), state, "logs", &arguments));
+    wait_for_events(server, 10).await;
     server.kill();
-    append(&log, 10..20);
-    std::fs::OpenOptions::new()
-        .append(true)
-        .open(&log)
-        .expect("opened")
-        .write_all(b"rubbish\n")
-        .expect("written");
-    append(&log, 20..30);
+    append(log, 10..20);
+    let mut file = OpenOptions::new().append(true).open(log).expect("opened");
+    file.write_all(b"rubbish\n").expect("written");
+    append(log, 20..30);
     running.wait_for("bus_away");
-    running.wait_for("rejected record kept in a file");
+    running.wait_for("rejected");
+    if more.contains(&"--no-spool") {
+        running.wait_for("rejected record kept in a file");
+    }
     server.restart();
-    wait_for_events(&server, 30).await;
+    wait_for_events(server, 30).await;
     running.wait_for("bus_back");
     let (code, said) = running.stop();
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("rejected 1"), "{said}");
+    assert!(said.contains("sent 30, duplicate 0, rejected 1"), "{said}");
+    assert_eq!(numbers(&events(server).await), (0..30).collect::<Vec<_>>());
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_bus_is_away_everything_waits_on_disk_and_rejected_lines_too() {
+    let mut server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    through_an_outage(&mut server, &state, &log, &[]).await;
+    let letters = wait_for_stored(&server, "DEADLETTER", 1).await;
+    assert_eq!(letters[0].payload.as_slice(), b"rubbish");
+    assert!(!state.join("rejects.ndjson").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_spool_a_file_waits_and_rejected_lines_are_kept_in_another() {
+    let mut server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    through_an_outage(&mut server, &state, &log, &["--no-spool"]).await;
     let kept = std::fs::read_to_string(state.join("rejects.ndjson")).expect("kept");
     assert!(kept.contains("\"text\":\"rubbish\"") && kept.contains("\"reason\":\"undecodable\""), "{kept}");
-    assert_eq!(numbers(&events(&server).await), (0..30).collect::<Vec<_>>());
+    assert_eq!(count(&server, "EVENTS").await, 30, "each leaves alone");
+}
+
+fn pack(from: &Path, to: &Path) {
+    let bytes = std::fs::read(from).expect("read");
+    let file = File::create(to).expect("created");
+    if to.extension().is_some_and(|extension| extension == "zst") {
+        zstd::stream::copy_encode(&bytes[..], file, 1).expect("packed");
+    } else {
+        let mut packer = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+        packer.write_all(&bytes).expect("packed");
+        packer.finish().expect("packed");
+    }
+    // Packers keep the time.
+    let changed = std::fs::metadata(from).expect("there").modified().expect("a time");
+    File::options().write(true).open(to).expect("opened").set_modified(changed).expect("set");
+    std::fs::remove_file(from).expect("removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_files_are_read_and_what_was_sent_before_they_were_packed_is_not_read_again() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    let beside = |name: &str| place.path().join(name);
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+    append(&log, 0..10);
+    once(&server, &state, "logs", &arguments(&log));
+    // Ten more; then it is put aside and packed before anybody read them, and another one after it.
+    append(&log, 10..20);
+    pause();
+    pack(&log, &beside("app.log.3.gz"));
+    append(&log, 20..30);
+    pause();
+    pack(&log, &beside("app.log.2.zst"));
+    append(&log, 30..40);
+    pause();
+    std::fs::rename(&log, beside("app.log.1")).expect("renamed");
+    append(&log, 40..50);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("native: read 40, sent 40, duplicate 0"), "{}", words(&output));
+    assert!(!words(&output).contains("gaps"), "{}", words(&output));
+
+    // Asked for by name, the packed ones have nothing that was not sent; one that nobody saw has.
+    pack(&beside("app.log.1"), &beside("app.log.1.gz"));
+    append(&beside("old"), 50..60);
+    pack(&beside("old"), &beside("app.log.4.gz"));
+    let names: Vec<String> = ["app.log", "app.log.1.gz", "app.log.2.zst", "app.log.3.gz", "app.log.4.gz"]
+        .map(|name| beside(name).display().to_string())
+        .to_vec();
+    let mut all = vec!["native"];
+    all.extend(names.iter().map(String::as_str));
+    let output = once(&server, &state, "logs", &all);
+    assert!(words(&output).contains("native: read 10, sent 10, duplicate 0"), "{}", words(&output));
+    let output = once(&server, &state, "logs", &all);
+    assert!(!words(&output).contains("sent 1"), "{}", words(&output));
+    assert_eq!(numbers(&events(&server).await), (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_an_audit_event_that_come_apart_are_one_event() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("audit.log"));
+    let path = log.to_str().expect("plain path").to_owned();
+    let arguments = ["--look-every", "20ms", "auditd", &path];
+    let write = |text: &str| {
+        let mut file = OpenOptions::new().create(true).append(true).open(&log).expect("opened");
+        file.write_all(text.as_bytes()).expect("written");
+    };
+    let sample = std::fs::read_to_string(crate::stage::data("logs/auditd.log")).expect("a sample");
+    let start = sample.find("type=SYSCALL msg=audit(1778241601").expect("the event of a started program");
+    let lines: Vec<&str> = sample[start..].split_inclusive('\n').take(6).collect();
+    let running = Running::start(&mut command(&server.url(), &state, "logs", &arguments));
+    for line in &lines {
+        write(line);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // Its last line has no other behind it, and it is no last line either: it waits, and then leaves.
+    write("type=SYSCALL msg=audit(1778241699.001:900): arch=c000003e syscall=2 success=no\n");
+    let log = wait_for_events(&server, 2).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("auditd: read 2, sent 2"), "{said}");
+    assert_eq!(log[0]["fields"]["types"].as_array().map(Vec::len), Some(6), "{}", log[0]);
+    assert_eq!(
+        (&log[0]["kind"], &log[1]["fields"]["serial"]),
+        (&Value::from("process_start"), &Value::from("900"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +291,8 @@ async fn a_stream_is_read_once_and_our_own_streams_are_not() {
     );
     let output = run();
     assert!(!words(&output).contains("sent 7"), "{}", words(&output));
-    assert_eq!(count(&server, "EVENTS").await, 700);
+    assert_eq!(events(&server).await.len(), 700);
+    assert!(count(&server, "EVENTS").await < 100, "they travel in frames");
     let output = once(&server, &state, "logs", &["native", "--subject", "events.default.app"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(words(&output).contains("it would feed itself"), "{}", words(&output));

