@@ -74,7 +74,7 @@ PERF = $(CARGO) bench --locked -p sightline-benches --bench load --
 
 bench: cargo
 	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) \
-	--lines "$(CARGO) bench --locked --quiet --bench state" \
+	--lines "$(CARGO) bench --locked --quiet -p sightline --bench state" \
 	--lines "$(CARGO) bench --locked --quiet -p sightline-producers --bench publish" $(BENCH)
 
 bench-quick: cargo

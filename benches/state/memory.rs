@@ -4,7 +4,7 @@
 //! `cargo bench --bench state -- memory [KEYS HITS]`; each size is a process of its own.
 
 use crate::population::{MIB, Population, home, in_a_process, line, resident, resident_at_most};
-use sightline::state::Room;
+use sightline::state::{Pace, Room};
 
 /// Bytes a key, all included.
 const TARGET: f64 = 128.0;
@@ -38,6 +38,10 @@ fn run(keys: u64, hits: u64) {
     }
     for _ in 0..2 {
         population.checkpoint();
+    }
+    // As a worker does while no message comes.
+    while population.machine.table().census().open > 0 {
+        population.machine.tidy(Pace::Idle);
     }
     let census = population.machine.table().census();
     assert_eq!(census.counts.keys as u64, keys + 1);

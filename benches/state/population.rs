@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sightline::bus::LogMessage;
 use sightline::state::table::StateTable;
-use sightline::state::{Checkpoint, CheckpointStore, Committed, Durability, Meta, Room, Scratch, SledStore};
+use sightline::state::{
+    Checkpoint, CheckpointStore, Committed, Durability, Meta, Pace, Room, Scratch, SledStore,
+};
 use sightline::worker::machine::{Applied, Machine};
 use sightline_schemas::EventTime;
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
@@ -90,6 +92,8 @@ impl Population {
     pub fn work(&mut self) -> Applied {
         let batch = std::mem::take(&mut self.batch);
         let applied = self.machine.apply(&batch);
+        // As the worker does between full batches.
+        self.machine.tidy(Pace::Behind);
         assert_eq!(self.machine.table().fault(), None);
         applied
     }

@@ -4,7 +4,7 @@
 //! So the rooms here share one habit: whatever is in doubt is thrown away with a reason, never repaired.
 //!
 //! - [`state_key`]: the name of a state.
-//! - [`table`]: the states: open ones that are worked on, and the way to the packed ones.
+//! - [`table`]: the states: open ones that are worked on, and the way to the packed ones; `closing` packs and closes them.
 //! - [`packed`]: a state in some dozens of bytes.
 //! - [`shelf`]: packed states in chunks, with an `index` of eight bytes a key; `rolling` bounds their waste, [`sweeping`]
 //!   forgets the idle ones, [`room`] says how much memory there is for all of them, and [`scratch`] is where chunks lie
@@ -20,7 +20,9 @@
 mod bits;
 pub mod census;
 pub mod chunk;
+mod closing;
 mod directory;
+pub mod due;
 #[cfg(feature = "hostile-input")]
 pub mod hostile;
 mod index;
@@ -40,6 +42,7 @@ pub mod sweeping;
 pub mod table;
 
 pub use census::Census;
+pub use due::Pace;
 pub use memory_store::{MemoryPlace, MemoryStore};
 pub use recovery::{Decision, Facts, decide};
 pub use room::Room;

@@ -9,7 +9,7 @@ use crate::state::store::Meta;
 use crate::state::sweeping::Sweep;
 use crate::state::table::StateTable;
 use crate::state::{
-    Checkpoint, CheckpointStore, ChunkLine, MemoryPlace, MemoryStore, Restore, Room, Scratch,
+    Checkpoint, CheckpointStore, ChunkLine, MemoryPlace, MemoryStore, Pace, Restore, Room, Scratch,
 };
 
 struct Into<'t>(&'t StateTable);
@@ -26,6 +26,10 @@ impl Restore for Into<'_> {
 
 fn settle(table: &StateTable, rules: &RuleSet, second: i64, sweep: Sweep) {
     table.settle(rules, log_time(second), sweep, &mut |_, _| {});
+    // Twice: there are more keys than are looked at in one go.
+    for _ in 0..2 {
+        table.tidy(rules, log_time(second), Pace::Idle, &mut |_, _| {});
+    }
     assert_eq!(table.fault(), None);
 }
 

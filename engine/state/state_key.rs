@@ -1,5 +1,7 @@
 //! The name of a state: of which unit of rules, for which key, of which tenant.
 
+use std::hash::Hasher;
+
 use sightline_core::key::Key;
 
 /// Names the state of one unit of rules for one key of one tenant: a hash of the three.
@@ -73,6 +75,29 @@ impl UnitName {
 
 fn first_half(hash: blake3::Hash) -> u128 {
     u128::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
+}
+
+/// State keys are hashes already: half of one will do.
+#[derive(Debug, Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 ^= u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_u128(&mut self, bits: u128) {
+        // The lower half chooses the partition; the upper half spreads inside the table.
+        self.0 = (bits >> 64) as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[cfg(test)]

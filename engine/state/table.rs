@@ -4,27 +4,25 @@
 //! [`Shelf`], or on the disk where there is no room for it in memory. Whoever touches it finds it open. What is packed when
 //! depends on memory and on when checkpoints are taken, and is seen by nobody: packing loses nothing.
 
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry as MapEntry;
 use sightline_core::correlate::KeyState;
-use sightline_core::rule::RuleSet;
-use sightline_schemas::EventTime;
 
 use super::census::{Census, Counts};
 use super::chunk::Entry;
+use super::due::Due;
 use super::index::Address;
 use super::packed::{self, Prelude, Words};
 use super::pending::{self, Agenda};
 use super::room::{HIT_BYTES, Room};
 use super::scratch::Scratch;
 use super::shelf::Shelf;
-use super::state_key::StateKey;
+use super::state_key::{KeyHasher, StateKey};
 use super::store::{ChunkLine, Meta, NewChunk};
-use super::sweeping::Sweep;
 
 /// An open state.
 #[derive(Debug)]
@@ -34,37 +32,42 @@ pub struct Live {
     /// Whether it changed since it was last packed.
     pub dirty: bool,
     /// Where it is packed, as it was then.
-    address: Option<Address>,
+    pub(super) address: Option<Address>,
     /// When it was last touched, by the table's clock.
-    seen: u32,
+    pub(super) seen: u32,
+    /// What it weighed when it was opened or packed.
+    pub(super) weight: u64,
 }
 
 /// All states.
 #[derive(Debug)]
 pub struct StateTable {
-    open: DashMap<StateKey, Box<Live>, BuildHasherDefault<KeyHasher>>,
-    shelf: RwLock<Shelf>,
+    pub(super) open: DashMap<StateKey, Box<Live>, BuildHasherDefault<KeyHasher>>,
+    pub(super) shelf: RwLock<Shelf>,
     /// Of the packed states that are not open as well.
-    packed: Mutex<Tally>,
-    room: Room,
+    pub(super) packed: Mutex<Tally>,
+    pub(super) room: Room,
     /// Goes on each time states are closed.
-    clock: AtomicU32,
+    pub(super) clock: AtomicU32,
     /// The clock at the last checkpoint.
-    settled: AtomicU32,
-    /// Bytes that open states are taken to have: counted when states were last closed, and what was added since.
-    open_bytes: AtomicU64,
+    pub(super) settled: AtomicU32,
+    /// Bytes that open states are taken to have: what they weighed when they were opened or packed, and what was added since.
+    pub(super) open_bytes: AtomicU64,
+    /// Of these, what hits are taken to have added since the last checkpoint.
+    pub(super) grown_bytes: AtomicU64,
+    pub(super) due: Mutex<Due>,
     fault: Mutex<Option<String>>,
 }
 
 /// How many packed states there are, and what they wait for.
 #[derive(Debug, Default)]
-struct Tally {
-    counts: Counts,
+pub(super) struct Tally {
+    pub(super) counts: Counts,
     agenda: Agenda,
 }
 
 impl Tally {
-    fn put(&mut self, state: &KeyState) {
+    pub(super) fn put(&mut self, state: &KeyState) {
         self.counts.put(state);
         self.agenda.put(state);
     }
@@ -97,7 +100,7 @@ pub struct Listing {
 /// Told of each state that is forgotten and remembered incidents.
 pub type Released<'r> = &'r mut dyn FnMut(StateKey, &KeyState);
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -112,19 +115,21 @@ impl StateTable {
             clock: AtomicU32::new(1),
             settled: AtomicU32::new(0),
             open_bytes: AtomicU64::new(0),
+            grown_bytes: AtomicU64::new(0),
+            due: Mutex::default(),
             fault: Mutex::default(),
         }
     }
 
-    fn shelf(&self) -> RwLockReadGuard<'_, Shelf> {
+    pub(super) fn shelf(&self) -> RwLockReadGuard<'_, Shelf> {
         self.shelf.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn shelf_mut(&self) -> RwLockWriteGuard<'_, Shelf> {
+    pub(super) fn shelf_mut(&self) -> RwLockWriteGuard<'_, Shelf> {
         self.shelf.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> u32 {
+    pub(super) fn now(&self) -> u32 {
         self.clock.load(Ordering::Relaxed)
     }
 
@@ -144,7 +149,7 @@ impl StateTable {
         locked(&self.fault).clone()
     }
 
-    fn fail(&self, why: String) {
+    pub(super) fn fail(&self, why: String) {
         locked(&self.fault).get_or_insert(why);
     }
 
@@ -156,19 +161,19 @@ impl StateTable {
         work: impl FnOnce(&mut Live) -> T,
     ) -> T {
         match self.open.entry(key) {
-            MapEntry::Occupied(mut live) => {
-                live.get_mut().seen = self.now();
-                work(live.get_mut())
-            }
+            MapEntry::Occupied(mut live) => self.touch(key, live.get_mut(), work),
             MapEntry::Vacant(place) => {
                 let live = self.reopened(key).unwrap_or_else(|| Live {
                     state: fresh(),
                     dirty: false,
                     address: None,
-                    seen: self.now(),
+                    seen: 0,
+                    weight: 0,
                 });
-                self.open_bytes.fetch_add(live.state.weight() as u64, Ordering::Relaxed);
-                work(&mut place.insert(Box::new(live)))
+                let mut live = self.opened(key, live);
+                let done = self.touch(key, &mut live, work);
+                place.insert(live);
+                done
             }
         }
     }
@@ -176,16 +181,31 @@ impl StateTable {
     /// Works on a state, if it is there.
     pub fn with_existing<T>(&self, key: StateKey, work: impl FnOnce(&mut Live) -> T) -> Option<T> {
         match self.open.entry(key) {
-            MapEntry::Occupied(mut live) => {
-                live.get_mut().seen = self.now();
-                Some(work(live.get_mut()))
-            }
+            MapEntry::Occupied(mut live) => Some(self.touch(key, live.get_mut(), work)),
             MapEntry::Vacant(place) => {
-                let live = self.reopened(key)?;
-                self.open_bytes.fetch_add(live.state.weight() as u64, Ordering::Relaxed);
-                Some(work(&mut place.insert(Box::new(live))))
+                let mut live = self.opened(key, self.reopened(key)?);
+                let done = self.touch(key, &mut live, work);
+                place.insert(live);
+                Some(done)
             }
         }
+    }
+
+    fn opened(&self, key: StateKey, mut live: Live) -> Box<Live> {
+        live.weight = live.state.weight() as u64;
+        self.open_bytes.fetch_add(live.weight, Ordering::Relaxed);
+        locked(&self.due).opened.push_back(key);
+        Box::new(live)
+    }
+
+    fn touch<T>(&self, key: StateKey, live: &mut Live, work: impl FnOnce(&mut Live) -> T) -> T {
+        live.seen = self.now();
+        let was_dirty = live.dirty;
+        let done = work(live);
+        if live.dirty && !was_dirty {
+            locked(&self.due).dirtied.push_back(key);
+        }
+        done
     }
 
     /// The packed state of a key, unpacked.
@@ -195,7 +215,7 @@ impl StateTable {
             Ok(None) => None,
             Ok(Some((address, state))) => {
                 locked(&self.packed).take(&state);
-                Some(Live { state, dirty: false, address: Some(address), seen: self.now() })
+                Some(Live { state, dirty: false, address: Some(address), seen: 0, weight: 0 })
             }
             Err(why) => {
                 self.fail(why);
@@ -206,7 +226,9 @@ impl StateTable {
 
     /// So many hits were taken in.
     pub fn grew(&self, hits: usize) {
-        self.open_bytes.fetch_add(hits as u64 * HIT_BYTES, Ordering::Relaxed);
+        let bytes = hits as u64 * HIT_BYTES;
+        self.open_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.grown_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Shows every state to `look`. States that are written meanwhile are seen before or after.
@@ -236,114 +258,6 @@ impl StateTable {
         });
         if let Err(why) = shown {
             self.fail(why);
-        }
-    }
-
-    /// Brings the table in order, between batches: forgets idle states, packs what changed, closes what was not touched
-    /// since the last time, rolls up waste.
-    pub fn settle(&self, rules: &RuleSet, log_time: EventTime, sweep: Sweep, released: Released<'_>) {
-        let mut shelf = self.shelf_mut();
-        let until = self.settled.load(Ordering::Relaxed);
-        self.pack(&mut shelf, until, rules, log_time, Some(released));
-        self.settled.store(self.now(), Ordering::Relaxed);
-        self.clock.fetch_add(1, Ordering::Relaxed);
-        let is_open = |key| self.open.contains_key(&key);
-        let swept = shelf.sweep(sweep, rules, log_time, &is_open, &mut |gone| {
-            locked(&self.packed).counts.remove(&gone.unit, gone.hits, gone.active);
-            // What waits is not forgotten, so nothing leaves the agenda here.
-            if let Some(state) = &gone.state {
-                released(gone.key, state);
-            }
-        });
-        if let Err(why) = swept {
-            self.fail(why);
-        }
-        self.roll(&mut shelf);
-        shelf.cut();
-        self.make_room(&mut shelf);
-    }
-
-    /// Closes states and puts packed ones on the disk, as far as there is no room for them. Between batches.
-    pub fn relieve(&self, rules: &RuleSet, log_time: EventTime) {
-        if self.open_bytes.load(Ordering::Relaxed) > self.room.open_bytes {
-            let mut shelf = self.shelf_mut();
-            self.pack(&mut shelf, self.now() - 1, rules, log_time, None);
-            if self.open_bytes.load(Ordering::Relaxed) > self.room.open_bytes / 2 {
-                self.pack(&mut shelf, self.now(), rules, log_time, None);
-            }
-            self.clock.fetch_add(1, Ordering::Relaxed);
-            self.roll(&mut shelf);
-        }
-        let needed = {
-            let shelf = self.shelf();
-            shelf.memory_bytes() + shelf.index_bytes() > self.room.packed_bytes
-        };
-        if needed {
-            self.make_room(&mut self.shelf_mut());
-        }
-    }
-
-    /// Rolls up waste.
-    fn roll(&self, shelf: &mut Shelf) {
-        let rolled = shelf.roll(&mut |key, address| {
-            if let Some(mut live) = self.open.get_mut(&key) {
-                live.address = Some(address);
-            }
-        });
-        if let Err(why) = rolled {
-            self.fail(why);
-        }
-    }
-
-    fn make_room(&self, shelf: &mut Shelf) {
-        let bytes = self.room.packed_bytes.saturating_sub(shelf.index_bytes());
-        if let Err(error) = shelf.keep_within(bytes) {
-            tracing::error!(%error, "no place for states beyond the memory budget; they stay in memory");
-        }
-    }
-
-    /// Packs what changed and closes what was not touched since the clock stood at `until`. At a checkpoint, where somebody is
-    /// told of what is forgotten, also forgets what is idle, and packs states of any size.
-    fn pack(
-        &self,
-        shelf: &mut Shelf,
-        until: u32,
-        rules: &RuleSet,
-        log_time: EventTime,
-        mut released: Option<Released<'_>>,
-    ) {
-        let mut open_bytes = 0;
-        let mut packed = locked(&self.packed);
-        let giant = self.room.giant_bytes();
-        self.open.retain(|key, live| {
-            let bytes = live.state.weight() as u64;
-            let is_settled = released.is_some();
-            if !is_settled && bytes > giant && live.seen + 1 >= self.now() {
-                open_bytes += bytes;
-                return true;
-            }
-            if let Some(released) = &mut released
-                && live.state.is_forgotten(rules, log_time)
-            {
-                released(*key, &live.state);
-                live.address.inspect(|address| shelf.forget(*key, *address));
-                return false;
-            }
-            if live.dirty {
-                let address = shelf.put(*key, &live.state, live.address, live.state.forget_at(rules));
-                (live.address, live.dirty) = (Some(address), false);
-            }
-            if live.seen <= until && live.address.is_some() {
-                packed.put(&live.state);
-                return false;
-            }
-            open_bytes += bytes;
-            true
-        });
-        self.open_bytes.store(open_bytes, Ordering::Relaxed);
-        // The map never gives room back by itself, and a flood must not leave its size behind.
-        if self.open.capacity() > 8 * (self.open.len() + 1_024) {
-            self.open.shrink_to_fit();
         }
     }
 
@@ -392,6 +306,8 @@ impl StateTable {
         self.shelf_mut().clear();
         *locked(&self.packed) = Tally::default();
         self.open_bytes.store(0, Ordering::Relaxed);
+        self.grown_bytes.store(0, Ordering::Relaxed);
+        *locked(&self.due) = Due::default();
     }
 
     /// How much is remembered, and where it is.
@@ -419,28 +335,5 @@ impl StateTable {
             counts,
             pending,
         }
-    }
-}
-
-/// State keys are hashes already: half of one will do.
-#[derive(Debug, Default)]
-pub struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 ^= u64::from_le_bytes(word);
-        }
-    }
-
-    fn write_u128(&mut self, bits: u128) {
-        // The lower half chooses the partition; the upper half spreads inside the table.
-        self.0 = (bits >> 64) as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -33,8 +33,16 @@ enum Holder {
     Gone,
 }
 
-/// What comes back from writing: the store, what it was to write and of which table, and what became of it.
-type Returned = (Box<dyn CheckpointStore>, Checkpoint, Arc<StateTable>, Result<Committed, StoreError>);
+/// What comes back from writing.
+struct Returned {
+    store: Box<dyn CheckpointStore>,
+    /// What was to be written, and of which table.
+    checkpoint: Checkpoint,
+    table: Arc<StateTable>,
+    result: Result<Committed, StoreError>,
+    /// What was remembered meanwhile.
+    census: Census,
+}
 
 /// What became of a checkpoint.
 #[derive(Debug)]
@@ -73,12 +81,12 @@ impl Checkpointer {
 
     /// Takes a checkpoint of the machine as it stands, and begins to write it. Only where every output of the messages
     /// so far is acknowledged: what a checkpoint holds is never said again.
-    pub fn begin(&mut self, machine: &mut Machine) -> Census {
+    pub fn begin(&mut self, machine: &mut Machine) {
         let Holder::Here(mut store) = std::mem::replace(&mut self.store, Holder::Gone) else {
             unreachable!("asked only while the store is here");
         };
         let since = serde_json::to_vec(machine.since()).expect("names and numbers");
-        let census = machine.settle();
+        machine.settle();
         let table = Arc::clone(machine.table());
         let listing = table.listing();
         let meta = Meta {
@@ -97,13 +105,14 @@ impl Checkpointer {
         self.store = Holder::Writing(on_disk(move || {
             let result = store.commit(&checkpoint);
             crash_point!(AfterCommit);
-            (store, checkpoint, table, result)
+            // Counted beside the loop, too: it takes a look at every open state.
+            let census = table.census();
+            Returned { store, checkpoint, table, result, census }
         }));
-        census
     }
 
     /// Takes in the end of a write, if it has ended.
-    pub async fn poll(&mut self) -> Option<Written> {
+    pub async fn poll(&mut self) -> Option<(Written, Census)> {
         match &self.store {
             Holder::Writing(writing) if writing.is_finished() => self.finish().await,
             _ => None,
@@ -111,9 +120,9 @@ impl Checkpointer {
     }
 
     /// Waits for the end of a write, if there is one.
-    pub async fn finish(&mut self) -> Option<Written> {
+    pub async fn finish(&mut self) -> Option<(Written, Census)> {
         let Holder::Writing(writing) = &mut self.store else { return None };
-        let (mut store, checkpoint, table, result) = match writing.await {
+        let Returned { mut store, checkpoint, table, result, census } = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
@@ -136,7 +145,7 @@ impl Checkpointer {
             }
         };
         self.store = Holder::Here(store);
-        Some(written)
+        Some((written, census))
     }
 }
 

@@ -15,7 +15,7 @@ use sightline_schemas::{EventTime, IncidentMessage, Position};
 
 use crate::state::state_key::{Owner, UnitName};
 use crate::state::table::StateTable;
-use crate::state::{Census, Sweep};
+use crate::state::{Pace, Sweep};
 use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
 use crate::worker::warm::Warmed;
 
@@ -129,10 +129,18 @@ impl Correlator {
         self.bring_in_order(Sweep::All, log_time);
     }
 
-    /// Makes the states ready to be written down, and counts them.
-    pub fn settle(&mut self, log_time: EventTime) -> Census {
+    /// Makes the states ready to be written down.
+    pub fn settle(&mut self, log_time: EventTime) {
         self.bring_in_order(Sweep::Worthwhile, log_time);
-        self.table.census()
+    }
+
+    /// Does some of what is due for open states.
+    pub fn tidy(&mut self, log_time: EventTime, pace: Pace) {
+        let partitions = &mut self.partitions;
+        let count = partitions.len();
+        self.table.tidy(&self.rules, log_time, pace, &mut |key, state| {
+            partitions[key.partition(count)].release(key, state);
+        });
     }
 
     fn bring_in_order(&mut self, sweep: Sweep, log_time: EventTime) {

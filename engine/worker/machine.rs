@@ -17,7 +17,7 @@ use sightline_schemas::subject::{CONTROL_RULES, incident_command};
 use sightline_schemas::{Change, EventTime, Position};
 
 use crate::bus::{LogMessage, Output};
-use crate::state::Census;
+use crate::state::Pace;
 use crate::state::table::StateTable;
 use crate::worker::correlator::{Correlator, Facts, Followed};
 use crate::worker::emit::{self, Ordinals};
@@ -211,9 +211,14 @@ impl Machine {
         self.observer = Some(observer);
     }
 
-    /// Makes the states ready to be written down, and counts them.
-    pub fn settle(&mut self) -> Census {
-        self.correlator.settle(self.lanes[0].log_time())
+    /// Makes the states ready to be written down.
+    pub fn settle(&mut self) {
+        self.correlator.settle(self.lanes[0].log_time());
+    }
+
+    /// Does some of what is due for states, so that a checkpoint finds little to do.
+    pub fn tidy(&mut self, pace: Pace) {
+        self.correlator.tidy(self.lanes[0].log_time(), pace);
     }
 
     /// The earliest log time at which something must be said.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::bus::{BusError, EventLog, LastOutput, LogMessage, Output, OutputLog, OutputPlace};
 use crate::state::table::StateTable;
-use crate::state::{CheckpointStore, Room, Scratch};
+use crate::state::{Census, CheckpointStore, Pace, Room, Scratch};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{NotReady, Readiness};
 use crate::worker::announce::{Announced, announce};
@@ -173,12 +173,21 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
     /// When the worker cannot go on. [`BusError::Replaced`]: begin anew. Everything else: stop and say so.
     pub async fn turn(&mut self) -> Result<Turn, WorkerError> {
         self.take_in_checkpoint().await;
+        let mut pace = Pace::Working;
         let turn = match self.read().await {
-            Ok(batch) if batch.is_empty() => self.idle().await?,
-            Ok(batch) => match warm::place(&batch) {
-                None => self.work(&batch).await?,
-                Some(at) => self.work_warm(&batch, at).await?,
-            },
+            Ok(batch) if batch.is_empty() => {
+                pace = Pace::Idle;
+                self.idle().await?
+            }
+            Ok(batch) => {
+                if batch.len() >= self.settings.batch_messages {
+                    pace = Pace::Behind;
+                }
+                match warm::place(&batch) {
+                    None => self.work(&batch).await?,
+                    Some(at) => self.work_warm(&batch, at).await?,
+                }
+            }
             Err(BusError::Gap { first, last }) => {
                 self.gap = Some((first, last));
                 Turn::Worked
@@ -192,11 +201,18 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             Err(error) => return Err(error.into()),
         };
         self.readiness.clear(NotReady::BusAway);
+        self.tidy(pace)?;
         if self.checkpoints.is_due(self.machine.position()) && !self.coverage.is_holding() {
             self.checkpoint().await?;
         }
         self.note_progress();
         Ok(turn)
+    }
+
+    fn tidy(&mut self, pace: Pace) -> Result<(), WorkerError> {
+        let machine = &mut self.machine;
+        computing(|| machine.tidy(pace));
+        self.machine.table().fault().map_or(Ok(()), |why| Err(WorkerError::States(why)))
     }
 
     /// Publishes everything, takes a last checkpoint and waits until it is written.
@@ -218,8 +234,8 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
 
     /// Waits until a checkpoint that is being written has ended.
     pub async fn finish_checkpoint(&mut self) {
-        if let Some(written) = self.checkpoints.finish().await {
-            self.note_checkpoint(written);
+        if let Some((written, census)) = self.checkpoints.finish().await {
+            self.note_checkpoint(&written, &census);
         }
     }
 
@@ -345,22 +361,21 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
         patiently(&self.readiness, self.dead_letters.flush()).await?;
         crash_point!(AfterOutputFlush);
         let (checkpoints, machine) = (&mut self.checkpoints, &mut self.machine);
-        let census = computing(|| checkpoints.begin(machine));
+        computing(|| checkpoints.begin(machine));
         if let Some(why) = self.machine.table().fault() {
             return Err(WorkerError::States(why));
         }
-        self.reporter.census(self.machine.rules(), &census);
         Ok(())
     }
 
     async fn take_in_checkpoint(&mut self) {
-        if let Some(written) = self.checkpoints.poll().await {
-            self.note_checkpoint(written);
+        if let Some((written, census)) = self.checkpoints.poll().await {
+            self.note_checkpoint(&written, &census);
         }
     }
 
-    fn note_checkpoint(&mut self, written: Written) {
-        match &written {
+    fn note_checkpoint(&mut self, written: &Written, census: &Census) {
+        match written {
             Written::Saved { seq, committed } => {
                 crash_point!(AfterSaved);
                 self.readiness.clear(NotReady::CheckpointFailing);
@@ -372,7 +387,8 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
                 tracing::error!(%error, "checkpoint failed; going on, and trying again");
             }
         }
-        self.reporter.checkpoint(&written);
+        self.reporter.checkpoint(written);
+        self.reporter.census(self.machine.rules(), census);
     }
 
     fn note_rules(&mut self, changes: &[Result<(), String>]) {

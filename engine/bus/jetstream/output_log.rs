@@ -119,7 +119,8 @@ impl JetStreamOutputs {
             opened.connects.mark_unchanged();
             opened.suspect(&self.stream, "the connection was made anew".to_owned());
         }
-        if opened.sent > 0 && opened.waiting_since.elapsed() > ACK_WAIT_MAX {
+        // Not while the stream is to be asked anyway: that would put the asking off again and again.
+        if opened.trouble.is_none() && opened.sent > 0 && opened.waiting_since.elapsed() > ACK_WAIT_MAX {
             let why = self.connection.explain("no acknowledgement came");
             opened.suspect(&self.stream, why);
         }
