@@ -20,6 +20,9 @@ use super::scratch::{OnDisk, Scratch};
 use super::state_key::StateKey;
 use super::store::{ChunkLine, NewChunk};
 
+/// Told of each entry that counts of a chunk that is taken in.
+pub(super) type Each<'e> = &'e mut dyn FnMut(&Prelude, Entry<'_>, &Words) -> Result<(), String>;
+
 /// A chunk is cut when it holds this much: large enough that a million keys are some dozens of values to the store below,
 /// small enough to be written at once. One state larger than this makes a chunk of its own. In the tests of this room it is
 /// small, so that a few thousand states are many chunks.
@@ -341,7 +344,7 @@ impl Shelf {
         line: &ChunkLine,
         sealed: &[u8],
         room: u64,
-        each: &mut dyn FnMut(StateKey, &Prelude, Entry<'_>, &Words) -> Result<(), String>,
+        each: Each<'_>,
     ) -> Result<(), String> {
         let number = line.number;
         let (_, bytes) = chunk::unseal(Kind::Chunk, u64::from(number), sealed)?;
@@ -371,7 +374,7 @@ impl Shelf {
                 .map_err(|why| format!("entry {entry_number} of chunk {number}: {why}"))?;
             let key = prelude.state_key();
             self.index.insert(key, Address::new(slot, entry_number));
-            each(key, &prelude, entry, &self.words)?;
+            each(&prelude, entry, &self.words)?;
         }
         let weight = raw.weight();
         let is_too_much = self.memory_bytes() + weight > room;

@@ -290,7 +290,7 @@ impl StateTable {
         let mut shelf = self.shelf_mut();
         let mut packed = locked(&self.packed);
         let room = self.room.packed_bytes.saturating_sub(shelf.index_bytes());
-        let mut count = |_, prelude: &Prelude, entry: Entry<'_>, words: &Words| {
+        let mut count = |prelude: &Prelude, entry: Entry<'_>, words: &Words| {
             packed.counts.add(prelude.unit(), entry.hits, entry.active);
             if entry.is_due {
                 packed.agenda.put(&packed::unpack(entry.state, words)?);

@@ -92,7 +92,7 @@ fn members(steps: &Node, converted: &mut Converted) {
             continue;
         }
         // Panther's rules speak of what they find and of nothing else.
-        let absence = is_absent.then(|| Absence { within: None, reports_nothing_else: true });
+        let absence = is_absent.then_some(Absence { within: None, reports_nothing_else: true });
         let min_count = text("MinMatchCount").and_then(|count| count.parse().ok()).unwrap_or(1);
         converted.rule.steps.push(Step {
             name: as_id(&name),
