@@ -40,7 +40,7 @@ impl KeyState {
             event: EventId::of_completion(
                 &self.tenant,
                 &rule.reference.id,
-                &self.key.canonical(),
+                self.key.canonical(),
                 found.moment.at,
             ),
             position: now.position,
@@ -180,7 +180,7 @@ impl KeyState {
         let covers = |incident: &&IncidentState| incident.first.at <= moment.at && incident.last >= moment.at;
         let least = self.incidents.iter().filter(covers).count() as u32;
         let key = self.key.canonical();
-        let id = |generation| IncidentId::of(&self.tenant, &unit.id, &key, moment.at, generation);
+        let id = |generation| IncidentId::of(&self.tenant, &unit.id, key, moment.at, generation);
         let given = |id: &IncidentId| self.incidents.iter().any(|incident| incident.answers_to(*id));
         (least..u32::MAX).map(id).find(|id| !given(id)).expect("fewer incidents than numbers")
     }

@@ -52,6 +52,7 @@ pub struct TrackHit {
 /// The hits of one step, oldest first in event time. Small, as most keys have no more than a hit or two: what helps those
 /// that have many lies elsewhere.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[expect(clippy::box_collection, reason = "a word each where there is none, which is nearly everywhere")]
 pub struct Track {
     hits: VecDeque<TrackHit>,
     /// Made again when first needed: which events are here, once there are many.
