@@ -51,10 +51,18 @@ pub fn event(number: u64, hosts: u64, began: EventTime) -> String {
     text
 }
 
+const RULES_PER_FILE: usize = 1_000;
+
 /// So many rules: sequences, counts and distinct counts over the events above, each asking for a text of its own.
 pub fn rules(count: usize) -> RulesMessage {
-    let mut text = String::from("rules:\n");
+    // No more in a file than its bounds allow.
+    let mut files: Vec<RuleFile> = Vec::new();
     for number in 0..count {
+        if number % RULES_PER_FILE == 0 {
+            let name = format!("load_{}.yaml", files.len());
+            files.push(RuleFile { name, text: String::from("rules:\n") });
+        }
+        let text = &mut files.last_mut().expect("one was begun").text;
         let tool = number % 1_000;
         let _ = match number % 4 {
             0 => write!(
@@ -76,9 +84,5 @@ pub fn rules(count: usize) -> RulesMessage {
             ),
         };
     }
-    RulesMessage {
-        files: vec![RuleFile { name: "load.yaml".to_owned(), text }],
-        settings: EngineSettings::default(),
-        ..RulesMessage::default()
-    }
+    RulesMessage { files, settings: EngineSettings::default(), ..RulesMessage::default() }
 }

@@ -56,14 +56,16 @@ pub fn run(asked: &Asked, report: &mut Report, _: &Runtime) -> Result<(), String
                 "events/s of one core, reading included",
             );
             let Ok(program) = &reference else { continue };
-            let (their_cost, their_found) = rsigma(program, folder.path(), take, &text, asked.sized(2, 4))?;
-            report.line(
-                format!("{name}.rsigma_rate"),
-                1e9 / their_cost,
-                Target::Shown,
-                "events/s of one core, rsigma 0.23",
-            );
-            report.line(format!("{name}.times"), their_cost / cost, Target::AtLeast(TARGET), "times rsigma");
+            let rounds = asked.sized(2, 4);
+            let mut their_found = Found::new();
+            for (way, what) in [("plain", "as it is"), ("routed", "told to go by log sources")] {
+                let (their_cost, theirs) = rsigma(program, folder.path(), take, &text, rounds, way)?;
+                their_found = theirs;
+                let unit = format!("events/s of one core, rsigma 0.23 {what}");
+                report.line(format!("{name}.rsigma_{way}_rate"), 1e9 / their_cost, Target::Shown, &unit);
+                let unit = format!("times rsigma {what}");
+                report.line(format!("{name}.times_{way}"), their_cost / cost, Target::AtLeast(TARGET), &unit);
+            }
             let differences = found.symmetric_difference(&their_found).count();
             report.line(format!("{name}.detections"), found.len() as f64, Target::Shown, "detections");
             report.line(
@@ -152,6 +154,7 @@ fn rsigma(
     take: usize,
     events: &str,
     rounds: usize,
+    way: &str,
 ) -> Result<(f64, Found), String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     for (at, (_, text)) in rule_files(rules, take)?.iter().enumerate() {
@@ -164,6 +167,7 @@ fn rsigma(
         .arg(folder.path())
         .arg(&file)
         .arg((rounds + 1).to_string())
+        .arg(way)
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| error.to_string())?;
