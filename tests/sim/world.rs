@@ -416,7 +416,7 @@ impl World {
         self.second = None;
         self.incidents.release();
         self.dead_letters.release();
-        if self.random.percent(50) {
+        if self.random.percent(50) && self.may_die() {
             self.die().await;
         }
         self.note(|| "calm".to_owned());
@@ -435,6 +435,15 @@ impl World {
             }
         }
         Err("no end is reached".to_owned())
+    }
+
+    /// Who begins anew takes what is said last for the place up to which all was said. After the newest messages were lost
+    /// that is wrong until something is said of what came in their places.
+    fn may_die(&self) -> bool {
+        let lost = self.histories.last().and_then(|history| history.tails_lost.last());
+        lost.is_none_or(|(incidents, dead_letters, _)| {
+            self.incidents.len() > *incidents && self.dead_letters.len() > *dead_letters
+        })
     }
 
     /// Takes down what the input log holds, before something is done to it and in the end.
