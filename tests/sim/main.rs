@@ -8,6 +8,7 @@
 mod disasters;
 mod faults;
 mod oracle;
+mod past;
 mod random;
 mod rules;
 mod workload;
