@@ -37,7 +37,10 @@ const FOUND: [(u64, &str); 7] = [
     (6595, "the same, with a second worker"),
     (9643, "the same, with rules announced anew"),
     (8558, "nor is one that was gone when a worker with nothing but the checkpoint of another log began"),
-    (4540, "a death after the newest messages were lost, before a dead letter was said of those in their places"),
+    (
+        4540,
+        "a death after the newest messages were lost, before a dead letter was said of those in their places",
+    ),
     (5157, "the same, before an incident was said of them"),
 ];
 
