@@ -106,6 +106,12 @@ impl MemoryPlace {
         inner.images.last().filter(|_| inner.damaged.is_none()).cloned()
     }
 
+    /// Whether what lies here speaks of input log `log`, or of no log any more because it is damaged.
+    pub fn speaks_of(&self, log: &str) -> bool {
+        let inner = self.inner();
+        inner.damaged.is_some() || inner.images.last().is_some_and(|image| image.meta.log_id == log)
+    }
+
     /// Loses the newest checkpoint; the one before is there again.
     pub fn roll_back(&self) {
         self.inner().images.pop();

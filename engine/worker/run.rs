@@ -116,7 +116,12 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             events,
             incidents,
             dead_letters,
-            checkpoints: Checkpointer::new(begun.store, settings.checkpoint_every, begun.saved_seq),
+            checkpoints: Checkpointer::new(
+                begun.store,
+                settings.checkpoint_every,
+                begun.saved_seq,
+                begun.stale,
+            ),
             machine: begun.machine,
             silent: begun.silent,
             dead_silent: begun.dead_silent,

@@ -12,7 +12,7 @@ impl World {
             Disaster::Replaced => {
                 self.note(|| "the input log is replaced".to_owned());
                 self.log.replace();
-                self.input_changed = true;
+                (self.input_changed, self.has_past) = (true, false);
                 self.histories.push(History { id: self.log.id(), ..History::default() });
             }
             Disaster::TailLost => self.lose_tail(last).await?,
@@ -29,12 +29,13 @@ impl World {
                 let gone: Vec<u64> =
                     history.messages.range(from..=to.max(from)).map(|(seq, _)| *seq).collect();
                 for seq in gone.into_iter().filter(|seq| *seq <= to) {
+                    let history = self.history();
                     if let Some(message) = history.messages.remove(&seq) {
                         history.removed.insert(seq, message);
                     }
-                }
-                if to > seen {
-                    history.unseen.push((from.max(seen + 1), to));
+                    if seq > seen {
+                        self.missed.push((seq, seq));
+                    }
                 }
             }
         }

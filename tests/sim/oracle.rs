@@ -231,7 +231,7 @@ fn check_gaps(world: &World) -> Result<(), String> {
         }
     }
     let covered = |seq: u64| reports.iter().any(|(first, last)| (*first..=*last).contains(&seq));
-    for (first, last) in world.holes.iter().chain(&history.unseen) {
+    for (first, last) in &world.missed {
         if let Some(seq) = (*first..=*last).find(|seq| !covered(*seq)) {
             return Err(format!("{first} to {last} are gone, and nobody says so of {seq}: {reports:?}"));
         }

@@ -44,8 +44,6 @@ pub struct History {
     pub messages: BTreeMap<u64, LogMessage>,
     /// Sequences of messages that no longer are there.
     pub removed: BTreeMap<u64, LogMessage>,
-    /// Deleted before any worker read them.
-    pub unseen: Vec<(u64, u64)>,
     pub published: Published,
     /// How much of each output log was there when the newest messages were lost, and the last that was left.
     pub tails_lost: Vec<(usize, usize, u64)>,
@@ -64,8 +62,10 @@ pub struct World {
     pub metrics: Metrics,
     /// The logs, the newest one last.
     pub histories: Vec<History>,
-    /// Holes that a worker met when it began.
-    pub holes: Vec<(u64, u64)>,
+    /// Stretches of the input that are gone and that some worker answers for: somebody must say so.
+    pub missed: Vec<(u64, u64)>,
+    /// Something was there by which a worker knows that it has a past with this log, and nothing from outside took it.
+    pub has_past: bool,
     pub unreadable: Vec<(String, u64)>,
     /// Incidents that dashboards have seen, and how much of the output they have read.
     known: Vec<(String, IncidentId)>,
@@ -106,7 +106,8 @@ impl World {
             place,
             commits,
             metrics: Metrics::new(),
-            holes: Vec::new(),
+            missed: Vec::new(),
+            has_past: false,
             unreadable: Vec::new(),
             known: Vec::new(),
             read_outputs: 0,
@@ -185,7 +186,7 @@ impl World {
     pub async fn begin(&mut self) -> Result<(), String> {
         let before = self.place.newest();
         let first = self.log.first_seq();
-        let said = self.incidents.newest().is_some_and(|(log, _)| log == self.log.id());
+        let has_past = self.has_past();
         let place = self.place.clone();
         match self.begin_on(&place).await {
             Some(Ok(worker)) => {
@@ -194,14 +195,19 @@ impl World {
                     .filter(|image| image.meta.log_id == self.log.id())
                     .filter(|image| image.meta.format == sightline::worker::checkpoint::STATE_FORMAT)
                     .filter(|image| image.meta.seq <= self.log.last_seq());
-                // A worker answers for what follows its checkpoint; without one, for everything if it ever said anything.
+                // A worker answers for what follows its checkpoint; without one, for everything if it has a past. A new
+                // one begins with the oldest message: what was gone before, it never had to watch.
                 let needed = match usable {
                     Some(image) => image.meta.seq + 1,
-                    None if said => 1,
+                    None if has_past => 1,
                     None => first,
                 };
                 if needed < first {
-                    self.holes.push((needed, first - 1));
+                    self.missed.push((needed, first - 1));
+                }
+                if !has_past {
+                    self.missed.retain(|(_, last)| *last >= first);
+                    self.missed.iter_mut().for_each(|(from, _)| *from = first.max(*from));
                 }
                 (self.worker, self.announced, self.input_changed) = (Some(worker), false, false);
                 Ok(())
@@ -223,6 +229,15 @@ impl World {
         }
     }
 
+    /// Whether a worker that begins now has a past with this log: there is a checkpoint of it, be it unusable, or something
+    /// was said of it. What a worker itself did away with counts, too.
+    fn has_past(&mut self) -> bool {
+        let log = self.log.id();
+        let said = self.incidents.newest().is_some_and(|(of, _)| of == log);
+        self.has_past |= said || self.place.speaks_of(&log);
+        self.has_past
+    }
+
     /// The worker is gone, whatever it was about.
     async fn die(&mut self) {
         self.worker = None;
@@ -234,6 +249,7 @@ impl World {
         if !self.calm.is() && self.random.percent(self.plan.checkpoint_lost) {
             let kind = self.random.below(6);
             self.note(|| format!("the checkpoint suffers, kind {kind}"));
+            self.has_past = false;
             match kind {
                 0 | 1 => self.place.roll_back(),
                 2 => self.place.wipe(),
@@ -268,6 +284,7 @@ impl World {
         }
         let polls = self.lifetime();
         let turned = until_killed(worker.turn(), polls).await;
+        self.has_past();
         match turned {
             Some(Ok(turn)) => {
                 self.note(|| format!("{turn:?}"));
@@ -399,7 +416,7 @@ impl World {
         self.second = None;
         self.incidents.release();
         self.dead_letters.release();
-        if self.random.percent(50) {
+        if self.random.percent(50) && self.may_die() {
             self.die().await;
         }
         self.note(|| "calm".to_owned());
@@ -418,6 +435,15 @@ impl World {
             }
         }
         Err("no end is reached".to_owned())
+    }
+
+    /// Who begins anew takes what is said last for the place up to which all was said. After the newest messages were lost
+    /// that is wrong until something is said of what came in their places.
+    fn may_die(&self) -> bool {
+        let lost = self.histories.last().and_then(|history| history.tails_lost.last());
+        lost.is_none_or(|(incidents, dead_letters, _)| {
+            self.incidents.len() > *incidents && self.dead_letters.len() > *dead_letters
+        })
     }
 
     /// Takes down what the input log holds, before something is done to it and in the end.
