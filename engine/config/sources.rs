@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sightline_schemas::event::Class;
 use sightline_schemas::severity::Severity;
 use sightline_schemas::source::{SourceProfile, SourceProfiles};
+use sightline_schemas::subject::TOKEN_BYTES_MAX;
 
 use super::errors::{ConfigError, Origin, nearest, quoted};
 use super::value::{Kind, Value, Wrong};
@@ -21,7 +22,11 @@ pub(super) fn read(node: &Node, origin: &Origin, errors: &mut Vec<ConfigError>) 
     match &node.content {
         Content::Null => {}
         Content::Map(entries) => {
-            for Entry { key, value, .. } in entries {
+            for Entry { key, key_at, value } in entries {
+                if key.is_empty() || key.len() > TOKEN_BYTES_MAX {
+                    let message = format!("{} cannot be a source", quoted(key));
+                    reader.wrong(*key_at, message, "a name of 1 to 128 bytes, as it stands in the subject");
+                }
                 let profile = shipped.get(key).cloned().unwrap_or_default();
                 profiles.insert(key.clone(), reader.profile(key, value, profile));
             }

@@ -114,6 +114,13 @@ log:
 }
 
 #[test]
+fn a_source_has_a_name_that_a_subject_can_hold() {
+    let long = "x".repeat(129);
+    let told = errors(&format!("engine:\n  sources: {{{long}: {{}}}}\n"), &[], &[]);
+    assert!(told.contains("cannot be a source\n  --> sightline.yaml:2:13"), "{told}");
+}
+
+#[test]
 fn broken_yaml_is_told_with_its_place_beside_the_other_errors() {
     let told = errors("nats:\n  url: [\n", &[("SIGHTLINE_WORKER_PARTITIONS", "0")], &[]);
     assert!(told.contains("--> sightline.yaml:"), "{told}");
