@@ -59,7 +59,7 @@ mod armed {
     points! {
         /// The checkpoint was read; nothing is decided by it yet.
         AfterLoad = "after_load",
-        /// A refused checkpoint was put aside; the one that takes its place is not written yet.
+        /// A refused checkpoint was put aside; nothing is rebuilt yet.
         AfterClear = "after_clear",
         /// The worker stands at its place in the log, and has not read on.
         AfterBegin = "after_begin",

@@ -24,9 +24,6 @@ pub struct Checkpointer {
     every: Duration,
     last: Instant,
     saved_seq: u64,
-    /// What lies in the store is of no use and makes way for the next checkpoint. Not before: by it a worker that begins
-    /// anew knows that it has a past with this log, and answers for what is gone of it.
-    stale: bool,
 }
 
 /// The store is here, or away writing.
@@ -43,8 +40,6 @@ struct Returned {
     checkpoint: Checkpoint,
     table: Arc<StateTable>,
     result: Result<Committed, StoreError>,
-    /// What was to make way is still there.
-    stale: bool,
     /// What was remembered meanwhile.
     census: Census,
 }
@@ -64,9 +59,9 @@ pub enum Written {
 }
 
 impl Checkpointer {
-    /// Over a store that holds everything up to message `saved_seq`, or something `stale`.
-    pub fn new(store: Box<dyn CheckpointStore>, every: Duration, saved_seq: u64, stale: bool) -> Self {
-        Checkpointer { store: Holder::Here(store), every, last: Instant::now(), saved_seq, stale }
+    /// Over a store that holds everything up to message `saved_seq`.
+    pub fn new(store: Box<dyn CheckpointStore>, every: Duration, saved_seq: u64) -> Self {
+        Checkpointer { store: Holder::Here(store), every, last: Instant::now(), saved_seq }
     }
 
     /// Whether it is time for one. Messages up to `seq` are in the state.
@@ -107,18 +102,12 @@ impl Checkpointer {
         let checkpoint = Checkpoint { meta, chunks: listing.chunks, new: listing.new };
         self.last = Instant::now();
         crash_point!(AfterEncode);
-        let stale = self.stale;
         self.store = Holder::Writing(on_disk(move || {
-            let cleared = if stale { store.clear() } else { Ok(()) };
-            let stale = cleared.is_err();
-            let result = cleared.and_then(|()| {
-                crash_point!(AfterClear);
-                store.commit(&checkpoint)
-            });
+            let result = store.commit(&checkpoint);
             crash_point!(AfterCommit);
             // Counted beside the loop, too: it takes a look at every open state.
             let census = table.census();
-            Returned { store, checkpoint, table, result, stale, census }
+            Returned { store, checkpoint, table, result, census }
         }));
     }
 
@@ -133,11 +122,10 @@ impl Checkpointer {
     /// Waits for the end of a write, if there is one.
     pub async fn finish(&mut self) -> Option<(Written, Census)> {
         let Holder::Writing(writing) = &mut self.store else { return None };
-        let Returned { store, checkpoint, table, result, stale, census } = match writing.await {
+        let Returned { mut store, checkpoint, table, result, census } = match writing.await {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
-        self.stale = stale;
         let written = match result {
             Ok(committed) => {
                 self.saved_seq = checkpoint.meta.seq;
@@ -148,8 +136,8 @@ impl Checkpointer {
             Err(error) => {
                 // Chunks that are not known to be saved go with the next one.
                 if let StoreError::Damaged { .. } = error {
-                    // Nothing on disk is of use: the next one begins with nothing.
-                    self.stale = true;
+                    // Nothing on disk is of use: begin with nothing.
+                    store = clear(store).await;
                     self.saved_seq = 0;
                     table.note_saved(&[]);
                 }
@@ -158,5 +146,18 @@ impl Checkpointer {
         };
         self.store = Holder::Here(store);
         Some((written, census))
+    }
+}
+
+async fn clear(mut store: Box<dyn CheckpointStore>) -> Box<dyn CheckpointStore> {
+    let cleared = on_disk(move || {
+        if let Err(error) = store.clear() {
+            tracing::error!(%error, "cannot put the damaged checkpoint aside");
+        }
+        store
+    });
+    match cleared.await {
+        Ok(store) => store,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }

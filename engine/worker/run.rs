@@ -116,12 +116,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
             events,
             incidents,
             dead_letters,
-            checkpoints: Checkpointer::new(
-                begun.store,
-                settings.checkpoint_every,
-                begun.saved_seq,
-                begun.stale,
-            ),
+            checkpoints: Checkpointer::new(begun.store, settings.checkpoint_every, begun.saved_seq),
             machine: begun.machine,
             silent: begun.silent,
             dead_silent: begun.dead_silent,

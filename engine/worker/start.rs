@@ -7,9 +7,7 @@ use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::CONTROL_RULES;
 
 use crate::bus::{BusError, EventLog, LastOutput, OutputLog, OutputPlace};
-use crate::state::recovery::{
-    CheckpointFact, Doubt, Facts, LogFact, OutputAt, OutputFact, Start, silent_until,
-};
+use crate::state::recovery::{CheckpointFact, Facts, LogFact, OutputAt, OutputFact, Start, silent_until};
 use crate::state::table::StateTable;
 use crate::state::{CheckpointStore, ChunkLine, Loaded, Meta, Restore, StoreError, decide};
 use crate::worker::checkpoint::{RULES_SINCE, STATE_FORMAT};
@@ -44,8 +42,6 @@ pub struct Begun {
     pub store: Box<dyn CheckpointStore>,
     /// Sequence up to which the store holds everything.
     pub saved_seq: u64,
-    /// What the store holds is of no use, and makes way for the next checkpoint.
-    pub stale: bool,
     /// Incident messages up to here were published before.
     pub silent: Option<OutputPlace>,
     /// Dead letters up to here were published before.
@@ -103,11 +99,11 @@ pub async fn begin(
         (Start::Resume { .. }, Some(meta)) => resume(&log.id, &meta, Arc::clone(&table), partitions),
         _ => Err("nothing to resume".to_owned()),
     };
-    let (machine, saved_seq, stale) = match machine {
+    let (machine, saved_seq) = match machine {
         Ok(machine) => {
             tracing::info!(from_seq, keys = table.len(), "resuming from the checkpoint");
             let saved_seq = machine.position();
-            (machine, saved_seq, false)
+            (machine, saved_seq)
         }
         Err(why) => {
             match &decision.start {
@@ -117,17 +113,15 @@ pub async fn begin(
                 Start::Resume { .. } => tracing::warn!(reason = %why, "rebuilding the state from the log"),
                 Start::Fresh { .. } => tracing::info!(from_seq, "starting with no state"),
             }
-            let ahead = matches!(&decision.start, Start::Rebuild { reason: Doubt::StateAhead { .. }, .. });
-            if ahead {
-                // At once: when the log is as long again, nothing tells that this state is of what was lost.
+            if !matches!(decision.start, Start::Fresh { .. }) {
                 store = clear(store).await?;
+                crash_point!(AfterClear);
             }
-            let stale = !ahead && !matches!(decision.start, Start::Fresh { .. });
             table.clear();
             let rules = first_rules(events, log.first_seq).await?;
             let first = log.first_seq.saturating_sub(1);
             let machine = Machine::new(&log.id, rules, table, partitions, first, EventTime::MIN);
-            (machine.map_err(WorkerError::Rules)?, 0, stale)
+            (machine.map_err(WorkerError::Rules)?, 0)
         }
     };
     // Behind a gap, which is reported below and must not be met again.
@@ -137,7 +131,6 @@ pub async fn begin(
         machine,
         store,
         saved_seq,
-        stale,
         silent: decision.silent_until.map(place),
         dead_silent: dead_silent.map(place),
         last: last.filter(|last| last.log == log.id),

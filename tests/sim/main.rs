@@ -8,7 +8,6 @@
 mod disasters;
 mod faults;
 mod oracle;
-mod past;
 mod random;
 mod rules;
 mod workload;

@@ -64,7 +64,7 @@ pub struct World {
     pub histories: Vec<History>,
     /// Stretches of the input that are gone and that some worker answers for: somebody must say so.
     pub missed: Vec<(u64, u64)>,
-    /// Something was there by which a worker knows that it has a past with this log, and nothing from outside took it.
+    /// Something was there by which a worker knows that it has a past with this log.
     pub has_past: bool,
     pub unreadable: Vec<(String, u64)>,
     /// Incidents that dashboards have seen, and how much of the output they have read.
@@ -230,11 +230,11 @@ impl World {
     }
 
     /// Whether a worker that begins now has a past with this log: there is a checkpoint of it, be it unusable, or something
-    /// was said of it. What a worker itself did away with counts, too.
+    /// was said of it.
     fn has_past(&mut self) -> bool {
         let log = self.log.id();
         let said = self.incidents.newest().is_some_and(|(of, _)| of == log);
-        self.has_past |= said || self.place.speaks_of(&log);
+        self.has_past = said || self.place.speaks_of(&log);
         self.has_past
     }
 
