@@ -82,7 +82,10 @@ impl Server {
         let consumer = stream.create_consumer(config).await.expect("a consumer");
         let mut log = Vec::new();
         while (log.len() as u64) < last {
-            let mut batch = consumer.fetch().max_messages(500).messages().await.expect("the server answers");
+            // No more than there are, as the server is not to wait for any; and no more than it sends ahead, were they large.
+            let left = usize::try_from(last).expect("small") - log.len();
+            let batch = consumer.batch().max_messages(left.min(50));
+            let mut batch = batch.messages().await.expect("the server answers");
             while let Some(message) = batch.next().await {
                 let message = message.expect("a message").message;
                 let headers = message.headers.unwrap_or_default();
