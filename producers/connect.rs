@@ -74,7 +74,7 @@ pub enum ConnectError {
         source: std::io::Error,
     },
     /// No server answers there, or it refuses us: try again later, or mend the options.
-    #[error("cannot connect to {url}: {source}")]
+    #[error("cannot connect to {url}: {source}; is a nats-server running there?")]
     Server {
         /// The address tried, without user and password.
         url: String,

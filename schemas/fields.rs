@@ -127,16 +127,17 @@ impl Serialize for Fields<'_> {
     }
 }
 
+/// Any object is a payload, as it is any value.
 impl schemars::JsonSchema for Fields<'_> {
     fn inline_schema() -> bool {
-        true
+        Value::inline_schema()
     }
 
     fn schema_name() -> Cow<'static, str> {
-        "Value".into()
+        Value::schema_name()
     }
 
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!(true)
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Value::json_schema(generator)
     }
 }

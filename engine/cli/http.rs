@@ -95,7 +95,8 @@ pub async fn get(target: &Target, path: &str) -> anyhow::Result<Answer> {
 
 async fn ask(target: &Target, path: &str) -> anyhow::Result<Answer> {
     let cannot = || format!("cannot ask {}{path}", target.url());
-    let stream = TcpStream::connect(&target.authority).await.with_context(cannot)?;
+    let nobody = || format!("{}: start a worker, or say with --api where yours listens", cannot());
+    let stream = TcpStream::connect(&target.authority).await.with_context(nobody)?;
     match &target.tls {
         None => exchange(target, stream, path).await.with_context(cannot),
         Some(tls) => {

@@ -28,6 +28,7 @@ impl StateTable {
             }
         }
         self.clock.fetch_add(1, Ordering::Relaxed);
+        locked(&self.due).look_again();
         let is_open = |key| self.open.contains_key(&key);
         let swept = shelf.sweep(sweep, rules, log_time, &is_open, &mut |gone| {
             locked(&self.packed).counts.remove(&gone.unit, gone.hits, gone.active);
@@ -90,9 +91,8 @@ impl StateTable {
     ) {
         let settled = self.settled.load(Ordering::Relaxed);
         let is_still = |live: &Live| !live.dirty && live.seen < settled && live.address.is_some();
-        let looks = most.min(locked(&self.due).opened.len());
-        for _ in 0..looks {
-            let Some(key) = locked(&self.due).opened.pop_front() else { return };
+        for _ in 0..most {
+            let Some(key) = locked(&self.due).next_to_look_at() else { return };
             match self.open.remove_if(&key, |_, live| is_still(live)) {
                 None if self.open.contains_key(&key) => locked(&self.due).opened.push_back(key),
                 None => {}

@@ -15,13 +15,28 @@ pub(super) struct Due {
     pub(super) dirtied: VecDeque<StateKey>,
     /// Open states; those that were found in use go to the end.
     pub(super) opened: VecDeque<StateKey>,
+    /// So many of these, from the front, were not looked at since the last checkpoint. Which states are still changes with
+    /// a checkpoint only, so one look after each is enough.
+    unlooked: usize,
 }
 
 impl Due {
+    /// A checkpoint was taken: all open states are worth a look.
+    pub(super) fn look_again(&mut self) {
+        self.unlooked = self.opened.len();
+    }
+
+    /// The next open state to look at, if one is worth it.
+    pub(super) fn next_to_look_at(&mut self) -> Option<StateKey> {
+        self.unlooked = self.unlooked.checked_sub(1)?;
+        self.opened.pop_front()
+    }
+
     /// Lets go of the names of other states than these.
     pub(super) fn keep(&mut self, is_dirty: impl Fn(StateKey) -> bool, is_open: impl Fn(StateKey) -> bool) {
         self.dirtied.retain(|key| is_dirty(*key));
         self.opened.retain(|key| is_open(*key));
+        self.unlooked = self.unlooked.min(self.opened.len());
         // A flood must not leave its size behind.
         for names in [&mut self.dirtied, &mut self.opened] {
             if names.capacity() > 8 * (names.len() + 1_024) {

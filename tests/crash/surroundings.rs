@@ -66,6 +66,33 @@ fn checkpoints(process: &Process, result: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_for_long_is_said_all_the_while_and_costs_nothing() {
+    let life = Life::quiet();
+    let mut stage = Stage::set_with_rules(&life).await;
+    let mut workload = Workload::new(37);
+    stage.publish(&workload.burst(400, None)).await;
+    let mut process = stage.start(&life);
+    stage.until_caught_up(&mut process).await;
+    stage.bus.server.kill();
+    process.until("it knows that it is alone", |it| is_not_ready(it, "bus_away").then_some(()));
+    // A minute in the long run.
+    let looks = if crate::kills(100) >= 1_000 { 120 } else { 16 };
+    for _ in 0..looks {
+        assert!(is_not_ready(&process, "bus_away"), "{:?}", process.ask("/readyz"));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // Told when it begins, and now and then; not with every attempt.
+    assert!(process.lines("bus_event").len() < 20, "{}", process.said());
+    stage.bus.server.revive();
+    process.until("it is ready again", |it| (!is_not_ready(it, "bus_away")).then_some(()));
+    stage.publish(&workload.burst(400, None)).await;
+    stage.until_caught_up(&mut process).await;
+    process.stop();
+    assert_sane(&process);
+    stage.end(&life).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_full_costs_checkpoints_and_nothing_else() {
     let life = Life { batch_messages: 50, ..Life::quiet() };
     let mut stage = Stage::set_with_rules(&life).await;

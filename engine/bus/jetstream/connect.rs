@@ -14,6 +14,8 @@ use crate::bus::BusError;
 /// Longest pause between two attempts to get a lost connection back: the client's own grows to 4 s, in which the input
 /// piles up.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_millis(200);
+/// The same error of the client is logged so often.
+const SAME_ERROR_EVERY: Duration = Duration::from_secs(30);
 /// Longest pause between two attempts to get the first connection.
 const FIRST_CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 /// How long one request to the server may take.
@@ -127,9 +129,21 @@ struct Health {
     /// Counts the times that the connection was made; 1 is the first.
     connects: watch::Sender<u64>,
     last_server_error: Mutex<Option<(Instant, String)>>,
+    /// What the client said of its attempts to connect, and when it was logged.
+    last_client_error: Mutex<Option<(Instant, String)>>,
 }
 
 impl Health {
+    /// Logs what the client says, but not with every attempt, of which there are some in a second.
+    fn log_client_error(&self, text: String) {
+        let mut last = self.last_client_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_some_and(|(at, known)| *known == text && at.elapsed() < SAME_ERROR_EVERY) {
+            return;
+        }
+        tracing::warn!(event = text, "bus_event");
+        *last = Some((Instant::now(), text));
+    }
+
     fn take_in(&self, event: &Event) {
         match event {
             Event::Connected => {
@@ -152,7 +166,7 @@ impl Health {
             }
             // The ordinary end, which we asked for ourselves.
             Event::Draining | Event::Closed => tracing::debug!(event = %event, "bus_event"),
-            other => tracing::warn!(event = %other, "bus_event"),
+            other => self.log_client_error(other.to_string()),
         }
     }
 }
@@ -223,7 +237,11 @@ impl Connection {
 /// says not to wait for one.
 pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<Connection, BusError> {
     let addresses = addresses(settings)?;
-    let health = Arc::new(Health { connects: watch::Sender::new(0), last_server_error: Mutex::new(None) });
+    let health = Arc::new(Health {
+        connects: watch::Sender::new(0),
+        last_server_error: Mutex::new(None),
+        last_client_error: Mutex::new(None),
+    });
     let mut delay = RECONNECT_DELAY_MAX;
     loop {
         let options = login_of_address(options(settings, &health).await?, settings, &addresses);
@@ -246,7 +264,10 @@ pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<
             | ConnectErrorKind::AuthorizationViolation => return Err(BusError::Stop(what)),
             _ if is_tls(&error) => return Err(BusError::Stop(what)),
             _ if first == FirstConnect::OrFail => {
-                return Err(BusError::Retry { what: "connect", why: what });
+                let why = format!(
+                    "{what}; start a nats-server with JetStream there, or name yours in nats.url (NATS_URL)"
+                );
+                return Err(BusError::Retry { what: "connect", why });
             }
             _ => tracing::warn!(url = settings.shown_url(), %error, ?delay, "bus_unreachable"),
         }

@@ -242,6 +242,10 @@ impl EventLog for JetStreamEvents {
             match puller.next_until(deadline).await {
                 Some(heard) => self.take_in(heard, first),
                 None if Instant::now() >= deadline => {
+                    // No message, because nobody is there to send one: that is not the same.
+                    if !self.connection.is_connected() {
+                        return Err(self.connection.retry("read the input log", "not connected"));
+                    }
                     self.check_idle(next).await?;
                     return Ok(Vec::new());
                 }
