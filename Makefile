@@ -73,7 +73,7 @@ BENCH ?=
 PERF = $(CARGO) bench --locked -p sightline-benches --bench load --
 
 bench: cargo
-	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) \
+	@server=$$(sh deploy/nats-server.sh) && NATS_SERVER_BIN="$$server" $(PERF) --plot target/scale.svg \
 	--lines "$(CARGO) bench --locked --quiet -p sightline --bench state" \
 	--lines "$(CARGO) bench --locked --quiet -p sightline-producers --bench publish" $(BENCH)
 

@@ -16,7 +16,7 @@ mod server;
 mod sigma;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use sightline_benches::report::{Line, Report, head};
@@ -118,9 +118,9 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         match word.as_str() {
             "--quick" => asked.quick = true,
             "--only" => asked.only.push(value()?),
-            "--json" => asked.json = Some(value()?.into()),
-            "--compare" => asked.compare = Some(value()?.into()),
-            "--plot" => asked.plot = Some(value()?.into()),
+            "--json" => asked.json = Some(from_root(&value()?)),
+            "--compare" => asked.compare = Some(from_root(&value()?)),
+            "--plot" => asked.plot = Some(from_root(&value()?)),
             "--lines" => asked.lines.push(value()?),
             // Cargo says so to every bench.
             "--bench" => {}
@@ -128,6 +128,11 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Asked, String> {
         }
     }
     Ok(asked)
+}
+
+/// A path as it is meant: cargo runs a bench in its package's folder, and who asked for it stands in the project's.
+fn from_root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 /// The middle one.

@@ -260,7 +260,7 @@ pub static SETTINGS: [Setting; 48] = [
         "worker.partitions",
         count(1, 64),
         "1",
-        "Threads that correlate, each owning its share of the keys.",
+        "Threads that read and correlate, each owning its share of the keys.",
     ),
     setting(
         "worker.batch_messages",
