@@ -60,15 +60,14 @@ pub fn run(asked: &Asked, report: &mut Report, _: &Runtime) -> Result<(), String
 fn windows(asked: &Asked, report: &mut Report) -> Result<(), String> {
     const HELD: [u64; 3] = [10, 1_000, 100_000];
     let hits = asked.sized(300_000u64, 1_000_000);
-    let steps: [(&str, fn(u64) -> String); 2] = [
-        ("watched", |_| "[{name: a, match: {kind: a}}, {name: b, match: {kind: b}}]".to_owned()),
-        ("complete", |held| format!("[{{name: a, match: {{kind: a}}, min_count: {}}}]", held / 2)),
-    ];
-    for (name, steps) in steps {
+    for name in ["watched", "complete"] {
         let mut costs = Vec::new();
         // One key, a hit a millisecond: a window of so many milliseconds holds so many hits.
         for held in HELD {
-            let body = format!("steps: {}", steps(held));
+            let body = match name {
+                "watched" => "steps: [{name: a, match: {kind: a}}, {name: b, match: {kind: b}}]".to_owned(),
+                _ => format!("steps: [{{name: a, match: {{kind: a}}, min_count: {}}}]", held / 2),
+            };
             let rules = rules(&[(&format!("{held}ms"), &body)])?;
             let cost = cost(&rules, &Case { steps: 1, keys: 1, pace: 1_000, values: 0, hits, rules: 1 });
             report.line(format!("correlate.window_{name}_{held}"), cost, Target::Shown, "ns a hit");
