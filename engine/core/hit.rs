@@ -8,6 +8,7 @@ use sightline_schemas::{EventId, EventTime, Position, Severity};
 
 use crate::attack::Attack;
 use crate::key::Key;
+use crate::limits::ALLOCATION_BYTES;
 
 /// A rule of the set in force, by its place there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +102,23 @@ impl Brief {
             })
         });
         Arc::clone(&SPENT)
+    }
+
+    /// Bytes that it takes, about.
+    pub fn weight(&self) -> usize {
+        let texts = [
+            Some(&self.source),
+            Some(&self.kind),
+            self.host_id.as_ref(),
+            self.user.as_ref(),
+            self.title.as_ref(),
+        ];
+        let texts: usize = texts.into_iter().flatten().map(|text| text.len() + ALLOCATION_BYTES).sum();
+        let field =
+            |field: &Named| size_of::<Named>() + field.name.len() + field.value.len() + 2 * ALLOCATION_BYTES;
+        let fields: usize = self.fields.iter().map(field).sum();
+        let attack = self.attack.as_ref().map_or(0, |_| size_of::<Attack>() + ALLOCATION_BYTES);
+        size_of::<Self>() + 2 * ALLOCATION_BYTES + texts + fields + attack
     }
 
     /// The value of a field that the evidence shows.

@@ -82,5 +82,7 @@ pub const EVIDENCE_MAX: u32 = 200;
 pub const EXCEPTIONS_MAX: usize = 256;
 /// Thresholds at which a rule raises its severity.
 pub const RAISES_MAX: usize = 16;
+/// Bytes that an allocation takes beside what was asked for: the estimates of memory reckon with it.
+pub const ALLOCATION_BYTES: usize = 16;
 /// Bytes of one value put into a title or description.
 pub const TEMPLATE_VALUE_BYTES_MAX: usize = 128;

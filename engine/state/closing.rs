@@ -7,6 +7,7 @@ use sightline_core::rule::RuleSet;
 use sightline_schemas::EventTime;
 
 use super::due::{DIRTY_LEFT, Pace};
+use super::room::weight;
 use super::shelf::Shelf;
 use super::state_key::StateKey;
 use super::sweeping::Sweep;
@@ -75,7 +76,7 @@ impl StateTable {
     fn pack_one(&self, shelf: &mut Shelf, key: StateKey, live: &mut Live, rules: &RuleSet) {
         let address = shelf.put(key, &live.state, live.address, live.state.forget_at(rules));
         (live.address, live.dirty) = (Some(address), false);
-        let before = std::mem::replace(&mut live.weight, live.state.weight() as u64);
+        let before = std::mem::replace(&mut live.weight, weight(&live.state));
         self.open_bytes.fetch_add(live.weight, Ordering::Relaxed);
         self.open_bytes.fetch_sub(before, Ordering::Relaxed);
     }
@@ -162,7 +163,7 @@ impl StateTable {
         let mut packed = locked(&self.packed);
         let giant = self.room.giant_bytes();
         self.open.retain(|key, live| {
-            let bytes = live.state.weight() as u64;
+            let bytes = weight(&live.state);
             live.weight = bytes;
             let is_settled = released.is_some();
             if !is_settled && bytes > giant && live.seen + 1 >= self.now() {

@@ -144,7 +144,7 @@ fn a_second_store_on_the_same_directory_is_refused() {
     let refused = second.load(&mut ()).expect_err("the first has it");
     assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
     assert!(matches!(second.commit(&checkpoint(1, 0, 1, b"")), Err(StoreError::InUse { .. })));
-    assert!(matches!(second.clear(), Err(StoreError::InUse { .. })));
+    assert!(matches!(second.clear(None), Err(StoreError::InUse { .. })));
     // Undisturbed, and free once the first is gone.
     first.commit(&checkpoint(13, 5, 1, b"mine")).expect("there is room");
     drop(first);
@@ -183,7 +183,7 @@ fn is_whole_or_damaged(dir: &Path, what: &str) -> bool {
         Loaded::Empty => panic!("{what}: damage was taken for a new store"),
         Loaded::Damaged(_) => {
             // And it can be begun anew.
-            store.clear().expect("can be put aside");
+            store.clear(None).expect("can be put aside");
             store.commit(&checkpoint(20, 0, 10, b"again")).expect("there is room");
             assert_eq!(load(&mut store).0, Loaded::Found(meta(20)), "{what}");
             return true;
@@ -248,7 +248,7 @@ fn one_damaged_directory_is_kept() {
     let (home, dir) = filled();
     let mut store = reopened(&dir);
     for round in 1..=3 {
-        store.clear().expect("can be put aside");
+        store.clear(None).expect("can be put aside");
         assert_eq!(load(&mut store).0, Loaded::Empty, "round {round}");
         store.commit(&checkpoint(round, 0, 5, b"x")).expect("there is room");
     }
@@ -258,6 +258,21 @@ fn one_damaged_directory_is_kept() {
         .collect();
     names.sort();
     assert_eq!(names, ["checkpoint", "checkpoint.damaged-3", "checkpoint.lock"]);
+}
+
+#[test]
+fn what_was_cleared_away_is_known_until_another_takes_its_place() {
+    let (_home, dir) = filled();
+    let mut store = reopened(&dir);
+    assert_eq!(store.cleared().expect("readable"), None);
+    store.clear(Some("EVENTS@1")).expect("can be put aside");
+    drop(store);
+    let mut store = reopened(&dir);
+    assert_eq!(load(&mut store).0, Loaded::Empty);
+    assert_eq!(store.cleared().expect("readable").as_deref(), Some("EVENTS@1"));
+    // Who clears and has nothing to say of the log leaves the note of another.
+    store.clear(None).expect("nothing is there");
+    assert_eq!(store.cleared().expect("readable").as_deref(), Some("EVENTS@1"));
 }
 
 #[test]

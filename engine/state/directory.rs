@@ -1,4 +1,4 @@
-//! The directory of a checkpoint and what lies beside it: its lock, and the last damaged one.
+//! The directory of a checkpoint and what lies beside it: its lock, the last damaged one, and the note of what that was about.
 
 use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
@@ -91,6 +91,24 @@ pub(super) fn lock(dir: &Path) -> Result<File, Fault> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Fault::Locked),
         Err(TryLockError::Error(why)) => Err(why.into()),
+    }
+}
+
+/// Notes beside `dir` which log its content was about, so that it is known when the content is gone.
+pub(super) fn note_cleared(dir: &Path, log_id: &str) -> io::Result<()> {
+    let (note, new) = (beside(dir, ".cleared"), beside(dir, ".cleared-new"));
+    fs::write(&new, log_id)?;
+    File::open(&new)?.sync_all()?;
+    fs::rename(new, note)
+}
+
+/// The log of the last note, if there is one.
+pub(super) fn cleared(dir: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(beside(dir, ".cleared")) {
+        Ok(log_id) => Ok(Some(log_id)),
+        // One that is no text proves nothing.
+        Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
+        Err(why) => Err(why),
     }
 }
 

@@ -63,6 +63,7 @@ struct Inner {
     /// The newest one last.
     images: Vec<Image>,
     damaged: Option<String>,
+    cleared: Option<String>,
     owner: Option<u64>,
     owners: u64,
     decide: Option<Box<Decide>>,
@@ -106,10 +107,13 @@ impl MemoryPlace {
         inner.images.last().filter(|_| inner.damaged.is_none()).cloned()
     }
 
-    /// Whether what lies here speaks of input log `log`, or of no log any more because it is damaged.
+    /// Whether what lies here, or was cleared away, speaks of input log `log`, or of no log any more because it is damaged.
     pub fn speaks_of(&self, log: &str) -> bool {
         let inner = self.inner();
-        inner.damaged.is_some() || inner.images.last().is_some_and(|image| image.meta.log_id == log)
+        let was_cleared = inner.cleared.as_deref() == Some(log);
+        was_cleared
+            || inner.damaged.is_some()
+            || inner.images.last().is_some_and(|image| image.meta.log_id == log)
     }
 
     /// Loses the newest checkpoint; the one before is there again.
@@ -121,7 +125,7 @@ impl MemoryPlace {
     pub fn wipe(&self) {
         let mut inner = self.inner();
         inner.images.clear();
-        inner.damaged = None;
+        (inner.damaged, inner.cleared) = (None, None);
     }
 
     /// What is there can no longer be read.
@@ -235,10 +239,15 @@ impl CheckpointStore for MemoryStore {
         }
     }
 
-    fn clear(&mut self) -> Result<(), StoreError> {
+    fn clear(&mut self, log_id: Option<&str>) -> Result<(), StoreError> {
         let mut inner = self.claim(true)?;
+        inner.cleared = log_id.map(str::to_owned).or(inner.cleared.take());
         inner.images.clear();
         inner.damaged = None;
         Ok(())
+    }
+
+    fn cleared(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(self.claim(true)?.cleared.clone())
     }
 }

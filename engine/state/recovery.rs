@@ -19,6 +19,8 @@ pub struct Facts {
     pub log: LogFact,
     /// The newest message of the output log, if there is one.
     pub last_output: Option<OutputFact>,
+    /// The log of which a checkpoint was refused and cleared away, if one was.
+    pub cleared: Option<String>,
 }
 
 /// What is known of the checkpoint.
@@ -79,6 +81,8 @@ pub struct Decision {
     pub silent_until: Option<OutputAt>,
     /// What is odd about the output log, to be said aloud.
     pub output_doubt: Option<Doubt>,
+    /// Whether somebody was at work on this log before, whose past is answered for.
+    pub has_past: bool,
 }
 
 /// With which state to begin, and from which message on to read.
@@ -117,7 +121,7 @@ pub struct Gap {
 pub enum Doubt {
     /// The store could not verify it.
     Damaged(String),
-    /// There are outputs of this log and no checkpoint.
+    /// This log was worked on before, and there is no checkpoint.
     Missing,
     /// The checkpoint was written by another version.
     Format {
@@ -164,11 +168,16 @@ impl Start {
 pub fn decide(facts: &Facts) -> Decision {
     let log = &facts.log;
     let ours = facts.last_output.as_ref().filter(|output| output.log_id == log.id);
-    let (start, gap) = match doubt(facts, ours) {
+    let doubt = doubt(facts, ours);
+    // A log that was replaced is a new log: what it lost before anybody read it, nobody here answers for.
+    let is_new = matches!(
+        (&facts.checkpoint, &doubt),
+        (CheckpointFact::None, _) | (_, Some(Doubt::LogReplaced { .. }))
+    );
+    let has_past = !is_new || is_known(facts, ours);
+    let (start, gap) = match doubt {
         Some(reason) => {
-            // A log that was replaced is a new log: what it lost before anybody read it, nobody here answers for.
-            let answers_for_it = ours.is_some() || !matches!(reason, Doubt::LogReplaced { .. });
-            let gap = gap_before(log, 1).filter(|_| answers_for_it);
+            let gap = gap_before(log, 1).filter(|_| has_past);
             (Start::Rebuild { from_seq: log.first_seq, reason }, gap)
         }
         None => match facts.checkpoint {
@@ -184,7 +193,7 @@ pub fn decide(facts: &Facts) -> Decision {
     let silent_until = silent_until(log, facts.last_output.as_ref());
     let output_doubt =
         ahead.map(|output| Doubt::OutputAhead { seq: output.at.position.seq, last_seq: log.last_seq });
-    Decision { start, gap, silent_until, output_doubt }
+    Decision { start, gap, silent_until, output_doubt, has_past }
 }
 
 /// Up to where an output log, of which `last` is the newest message, says already what the replay will come to.
@@ -200,7 +209,7 @@ pub fn silent_until(log: &LogFact, last: Option<&OutputFact>) -> Option<OutputAt
 fn doubt(facts: &Facts, ours: Option<&OutputFact>) -> Option<Doubt> {
     let log = &facts.log;
     match &facts.checkpoint {
-        CheckpointFact::None => ours.map(|_| Doubt::Missing),
+        CheckpointFact::None => is_known(facts, ours).then_some(Doubt::Missing),
         CheckpointFact::Damaged(reason) => Some(Doubt::Damaged(reason.clone())),
         // The log first: state of another log is refused whatever else is true of it.
         CheckpointFact::Found { log_id, .. } if *log_id != log.id => {
@@ -216,6 +225,11 @@ fn doubt(facts: &Facts, ours: Option<&OutputFact>) -> Option<Doubt> {
     }
 }
 
+/// Whether something beside the checkpoint shows that this log was worked on.
+fn is_known(facts: &Facts, ours: Option<&OutputFact>) -> bool {
+    ours.is_some() || facts.cleared.as_ref() == Some(&facts.log.id)
+}
+
 /// What the log lacks of the messages from `wanted` on.
 fn gap_before(log: &LogFact, wanted: u64) -> Option<Gap> {
     (wanted < log.first_seq).then(|| Gap { first: wanted, last: log.first_seq - 1 })
@@ -225,7 +239,7 @@ impl fmt::Display for Doubt {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Doubt::Damaged(reason) => write!(out, "the checkpoint is damaged: {reason}"),
-            Doubt::Missing => write!(out, "there are outputs of this log, but no checkpoint"),
+            Doubt::Missing => write!(out, "this log was worked on before, but there is no checkpoint"),
             Doubt::Format { found, expected } => {
                 write!(out, "the checkpoint has state format {found}, this program reads format {expected}")
             }

@@ -8,6 +8,7 @@ fn facts(checkpoint: CheckpointFact, log: (&str, u64, u64), last_output: Option<
         format: 2,
         log: LogFact { id: log.0.to_owned(), first_seq: log.1, last_seq: log.2 },
         last_output: last_output.map(|(id, seq)| OutputFact { log_id: id.to_owned(), at: at(seq) }),
+        cleared: None,
     }
 }
 
@@ -68,6 +69,22 @@ fn without_a_checkpoint() {
         Some(30),
         false,
     );
+}
+
+#[test]
+fn with_a_checkpoint_that_was_cleared_away_and_none_since() {
+    let cleared =
+        |of: &str, log| Facts { cleared: Some(of.to_owned()), ..facts(CheckpointFact::None, log, None) };
+    check(cleared("a", ("a", 20, 50)), rebuild(20, Doubt::Missing), Some((1, 19)), None, false);
+    check(cleared("old", ("a", 20, 50)), fresh(20), None, None, false);
+    // The next checkpoint proves as much.
+    let since = Facts { cleared: Some("a".to_owned()), ..facts(found("a", 40), ("a", 20, 50), None) };
+    check(since, resume(41), None, None, false);
+    // What is answered for once is answered for still: each start notes it before it clears.
+    assert!(decide(&cleared("a", ("a", 20, 50))).has_past);
+    assert!(decide(&facts(damaged(), ("a", 1, 50), None)).has_past);
+    assert!(!decide(&facts(found("old", 40), ("a", 5, 50), None)).has_past);
+    assert!(!decide(&cleared("old", ("a", 20, 50))).has_past);
 }
 
 #[test]

@@ -1,11 +1,19 @@
 //! How much memory the states may take.
 
-/// Bytes that a hit is taken to add to an open state: itself, what evidence shows of its event, and what allocators add.
+use sightline_core::correlate::KeyState;
+
+/// Bytes that a hit is taken to add to an open state, until it is weighed: itself, what evidence shows of its event, and
+/// what allocators add.
 pub(super) const HIT_BYTES: u64 = 600;
+/// Bytes that an open state takes in the table: its place in the map, which is a half to seven eighths full, its name among
+/// what is due, twice, and what stands around the state.
+const PLACE_BYTES: u64 = 192;
 /// A state that takes so many parts of the room for open states alone stays open while it is touched: to pack it after each
 /// batch would cost more than all the rest.
 const GIANT_PARTS: u64 = 16;
-/// A budget is shared out in so many parts.
+/// Of a budget, what the program, the bus client and the store need without any state; at most half of it.
+const PROGRAM_BYTES: u64 = 64 << 20;
+/// The rest is shared out in so many parts.
 const PARTS: u64 = 8;
 
 /// Room for states. None of it changes a result.
@@ -16,16 +24,23 @@ pub struct Room {
     pub(super) packed_bytes: u64,
 }
 
+/// Bytes that an open state takes, about.
+pub(super) fn weight(state: &KeyState) -> u64 {
+    state.weight() as u64 + PLACE_BYTES
+}
+
 impl Room {
     /// As much as there is.
     pub const fn unlimited() -> Self {
         Room { budget: None, open_bytes: u64::MAX, packed_bytes: u64::MAX }
     }
 
-    /// So much that the whole process stays within `budget` bytes: three of eight parts for packed states and for finding
-    /// them, two for open ones; the rest is for the program, its batches and messages, and a checkpoint under way.
+    /// So much that the whole process stays within `budget` bytes: beside what the program needs, three of eight parts for
+    /// packed states and for finding them, two for open ones; the rest is for batches and messages, and a checkpoint under way.
     pub const fn within(budget: u64) -> Self {
-        Room { budget: Some(budget), open_bytes: budget / PARTS * 2, packed_bytes: budget / PARTS * 3 }
+        let program = if budget / 2 < PROGRAM_BYTES { budget / 2 } else { PROGRAM_BYTES };
+        let part = (budget - program) / PARTS;
+        Room { budget: Some(budget), open_bytes: part * 2, packed_bytes: part * 3 }
     }
 
     /// What a state must weigh to stay open in any case.

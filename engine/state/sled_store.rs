@@ -33,6 +33,9 @@ const SEGMENT_BYTES: usize = 8 << 20;
 const PIECE_BYTES: usize = SEGMENT_BYTES / 4 / 21;
 /// Chunks are written once and read back rarely, so keeping them in memory twice buys nothing.
 const CACHE_BYTES: u64 = 16 << 20;
+/// sled's cache never lets go of the newest of each 256th page, and with leaves as large as ours that is all of them. So
+/// it is closed when this much was read and written, and opened anew for the next commit.
+const REOPEN_BYTES: u64 = 32 << 20;
 /// New chunks go to sled in batches of about this: it holds a batch several times in memory while it writes it.
 const BATCH_BYTES: usize = 8 << 20;
 /// sled releases its file a little after it is dropped.
@@ -43,14 +46,16 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(120);
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 
 /// A [`CheckpointStore`] in a directory of its own. Beside the directory lie its lock (`<dir>.lock`) and, after
-/// damage, the last damaged one (`<dir>.damaged-<n>`).
+/// damage, the last damaged one (`<dir>.damaged-<n>`) and a note which log it was of (`<dir>.cleared`).
 pub struct SledStore {
     dir: PathBuf,
     durability: Durability,
     /// Held as long as this store lives; sled's own lock comes too late, after files were touched.
     lock: Option<File>,
-    /// `None` before the first use and after a fault.
+    /// `None` before the first use, after a fault, and when much was read or written.
     db: Option<sled::Db>,
+    /// Bytes read and written since it was opened.
+    moved: u64,
     known: Option<Known>,
     /// Doing what sled stopped answering. It never lets go of its files then, so only a new directory helps.
     stuck: Option<&'static str>,
@@ -80,7 +85,7 @@ impl Known {
 impl SledStore {
     /// A store in `dir`, which need not exist yet. Nothing is touched before the first call.
     pub fn at(dir: impl Into<PathBuf>, durability: Durability) -> Self {
-        SledStore { dir: dir.into(), durability, lock: None, db: None, known: None, stuck: None }
+        SledStore { dir: dir.into(), durability, lock: None, db: None, moved: 0, known: None, stuck: None }
     }
 
     /// Takes the place for this process.
@@ -101,6 +106,7 @@ impl SledStore {
             fs::create_dir_all(&self.dir)?;
             remove_half_written_snapshots(&self.dir)?;
             self.db = Some(open_patiently(&self.dir)?);
+            self.moved = 0;
         }
         Ok(self.db.as_ref().expect("opened above"))
     }
@@ -117,6 +123,14 @@ impl SledStore {
         });
         if let Err(Fault::Stuck(doing)) = closed {
             self.stuck = Some(doing);
+        }
+    }
+
+    /// So much was read or written: closes it when that is enough. The next who needs it opens it anew.
+    fn close_after(&mut self, bytes: u64) {
+        self.moved += bytes;
+        if self.moved >= REOPEN_BYTES {
+            self.close();
         }
     }
 
@@ -140,6 +154,7 @@ impl SledStore {
         let db = self.open()?;
         let meta = manifest.meta(text(db, &manifest.rules)?, text(db, &manifest.words)?);
         restore.begin(&meta)?;
+        let mut read = 0;
         for ListedChunk { line, sum } in &manifest.chunks {
             let number = line.number;
             let block =
@@ -149,11 +164,13 @@ impl SledStore {
                 return Err(Fault::Damaged(format!("chunk {number} is of another checkpoint")));
             }
             restore.chunk(line, &block)?;
+            read += block.len() as u64;
         }
         let mut known = Known::of(&manifest);
         known.strays = chunks_there(db)?;
         known.strays.retain(|number| !known.chunks.contains_key(number));
         self.known = Some(known);
+        self.close_after(read);
         Ok(Some(meta))
     }
 
@@ -263,7 +280,10 @@ impl CheckpointStore for SledStore {
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Committed, StoreError> {
         let started = Instant::now();
         match self.write(checkpoint) {
-            Ok(done) => Ok(Committed { duration: started.elapsed(), ..done }),
+            Ok(done) => {
+                self.close_after(done.bytes);
+                Ok(Committed { duration: started.elapsed(), ..done })
+            }
             Err(fault) => {
                 // sled refuses all work after an IO error: the next commit opens it anew.
                 match fault {
@@ -279,16 +299,22 @@ impl CheckpointStore for SledStore {
         }
     }
 
-    fn clear(&mut self) -> Result<(), StoreError> {
+    fn clear(&mut self, log_id: Option<&str>) -> Result<(), StoreError> {
         self.close();
         self.take_place().map_err(|fault| fault.into_error("clear", &self.dir))?;
-        if self.dir.exists() {
-            let aside = directory::put_aside(&self.dir);
-            aside.map_err(|why| Fault::Io(why).into_error("clear", &self.dir))?;
-        }
+        let noted = log_id.map_or(Ok(()), |log_id| directory::note_cleared(&self.dir, log_id));
+        let aside = noted.and_then(|()| match self.dir.exists() {
+            true => directory::put_aside(&self.dir),
+            false => Ok(()),
+        });
+        aside.map_err(|why| Fault::Io(why).into_error("clear", &self.dir))?;
         self.stuck = None;
         self.known = Some(Known::default());
         Ok(())
+    }
+
+    fn cleared(&mut self) -> Result<Option<String>, StoreError> {
+        directory::cleared(&self.dir).map_err(|why| Fault::Io(why).into_error("load", &self.dir))
     }
 }
 
@@ -485,7 +511,7 @@ mod tests {
         store.stuck = Some("writing");
         assert!(matches!(store.commit(&checkpoint(2)), Err(StoreError::Damaged { .. })));
         assert!(matches!(store.load(&mut ()), Ok(Loaded::Damaged(_))));
-        store.clear().expect("a directory can be renamed while it is in use");
+        store.clear(None).expect("a directory can be renamed while it is in use");
         store.commit(&checkpoint(3)).expect("there is room");
         assert_eq!(store.load(&mut ()).expect("usable"), Loaded::Found(checkpoint(3).meta));
     }

@@ -34,11 +34,18 @@ pub trait CheckpointStore: Send {
     /// chunk.
     fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Committed, StoreError>;
 
-    /// Puts what is there aside and begins with nothing.
+    /// Puts what is there aside and begins with nothing. `log_id`: the log that what was here may have been a function
+    /// of, and that is still worked on. It is noted before anything else happens.
     ///
     /// # Errors
     /// When another worker has the place, or it cannot be put aside.
-    fn clear(&mut self) -> Result<(), StoreError>;
+    fn clear(&mut self, log_id: Option<&str>) -> Result<(), StoreError>;
+
+    /// The log that the last [`CheckpointStore::clear`] named: proof that it was worked on, until the next checkpoint is one.
+    ///
+    /// # Errors
+    /// When the place cannot be used now.
+    fn cleared(&mut self) -> Result<Option<String>, StoreError>;
 }
 
 /// Takes in a checkpoint, piece by piece, or says why it cannot.

@@ -18,7 +18,7 @@ use super::due::Due;
 use super::index::Address;
 use super::packed::{self, Prelude, Words};
 use super::pending::{self, Agenda};
-use super::room::{HIT_BYTES, Room};
+use super::room::{HIT_BYTES, Room, weight};
 use super::scratch::Scratch;
 use super::shelf::Shelf;
 use super::state_key::{KeyHasher, StateKey};
@@ -192,7 +192,7 @@ impl StateTable {
     }
 
     fn opened(&self, key: StateKey, mut live: Live) -> Box<Live> {
-        live.weight = live.state.weight() as u64;
+        live.weight = weight(&live.state);
         self.open_bytes.fetch_add(live.weight, Ordering::Relaxed);
         locked(&self.due).opened.push_back(key);
         Box::new(live)
@@ -321,7 +321,7 @@ impl StateTable {
         for live in &self.open {
             counts.put(&live.value().state);
             pending::add(&mut pending, &live.value().state);
-            open_bytes += live.value().state.weight() as u64;
+            open_bytes += weight(&live.value().state);
         }
         let shelf = self.shelf();
         Census {

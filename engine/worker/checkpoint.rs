@@ -137,7 +137,7 @@ impl Checkpointer {
                 // Chunks that are not known to be saved go with the next one.
                 if let StoreError::Damaged { .. } = error {
                     // Nothing on disk is of use: begin with nothing.
-                    store = clear(store).await;
+                    store = clear(store, checkpoint.meta.log_id).await;
                     self.saved_seq = 0;
                     table.note_saved(&[]);
                 }
@@ -149,9 +149,9 @@ impl Checkpointer {
     }
 }
 
-async fn clear(mut store: Box<dyn CheckpointStore>) -> Box<dyn CheckpointStore> {
+async fn clear(mut store: Box<dyn CheckpointStore>, log_id: String) -> Box<dyn CheckpointStore> {
     let cleared = on_disk(move || {
-        if let Err(error) = store.clear() {
+        if let Err(error) = store.clear(Some(&log_id)) {
             tracing::error!(%error, "cannot put the damaged checkpoint aside");
         }
         store

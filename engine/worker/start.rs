@@ -75,7 +75,8 @@ pub async fn begin(
     let (loaded, returned) = load(store, Arc::clone(&table)).await;
     store = returned;
     crash_point!(AfterLoad);
-    let (fact, meta) = match loaded? {
+    let (loaded, cleared) = loaded?;
+    let (fact, meta) = match loaded {
         Loaded::Empty => (CheckpointFact::None, None),
         Loaded::Damaged(reason) => (CheckpointFact::Damaged(reason), None),
         Loaded::Found(meta) => {
@@ -85,37 +86,43 @@ pub async fn begin(
     };
     let reach = LogFact { id: log.id.clone(), first_seq: log.first_seq, last_seq: log.last_seq };
     let dead_silent = silent_until(&reach, last_dead.as_ref().map(output_fact).as_ref());
-    let decision = decide(&Facts {
+    let mut facts = Facts {
         checkpoint: fact,
         format: STATE_FORMAT,
         log: reach,
         last_output: last.as_ref().map(output_fact),
-    });
+        cleared,
+    };
+    let mut decision = decide(&facts);
+    let resumed = match (&decision.start, meta) {
+        (Start::Resume { .. }, Some(meta)) => match resume(&log.id, &meta, Arc::clone(&table), partitions) {
+            Ok(machine) => Some(machine),
+            Err(why) => {
+                facts.checkpoint = CheckpointFact::Damaged(why);
+                decision = decide(&facts);
+                None
+            }
+        },
+        _ => None,
+    };
     if let Some(doubt) = &decision.output_doubt {
         tracing::error!(%doubt, "the incident log is ahead of the input log");
     }
     let from_seq = decision.start.from_seq();
-    let machine = match (&decision.start, meta) {
-        (Start::Resume { .. }, Some(meta)) => resume(&log.id, &meta, Arc::clone(&table), partitions),
-        _ => Err("nothing to resume".to_owned()),
-    };
-    let (machine, saved_seq) = match machine {
-        Ok(machine) => {
+    let (machine, saved_seq) = match resumed {
+        Some(machine) => {
             tracing::info!(from_seq, keys = table.len(), "resuming from the checkpoint");
             let saved_seq = machine.position();
             (machine, saved_seq)
         }
-        Err(why) => {
+        None => {
             match &decision.start {
                 Start::Rebuild { reason, .. } => {
-                    tracing::warn!(%reason, from_seq, "rebuilding the state from the log")
+                    tracing::warn!(%reason, from_seq, "rebuilding the state from the log");
+                    store = clear(store, decision.has_past.then(|| log.id.clone())).await?;
+                    crash_point!(AfterClear);
                 }
-                Start::Resume { .. } => tracing::warn!(reason = %why, "rebuilding the state from the log"),
-                Start::Fresh { .. } => tracing::info!(from_seq, "starting with no state"),
-            }
-            if !matches!(decision.start, Start::Fresh { .. }) {
-                store = clear(store).await?;
-                crash_point!(AfterClear);
+                _ => tracing::info!(from_seq, "starting with no state"),
             }
             table.clear();
             let rules = first_rules(events, log.first_seq).await?;
@@ -190,9 +197,10 @@ impl Restore for Restoring {
 async fn load(
     mut store: Box<dyn CheckpointStore>,
     table: Arc<StateTable>,
-) -> (Result<Loaded, StoreError>, Box<dyn CheckpointStore>) {
+) -> (Result<(Loaded, Option<String>), StoreError>, Box<dyn CheckpointStore>) {
     let loading = on_disk(move || {
         let loaded = store.load(&mut Restoring { table, is_ours: false });
+        let loaded = loaded.and_then(|loaded| Ok((loaded, store.cleared()?)));
         (loaded, store)
     });
     match loading.await {
@@ -201,8 +209,11 @@ async fn load(
     }
 }
 
-async fn clear(mut store: Box<dyn CheckpointStore>) -> Result<Box<dyn CheckpointStore>, StoreError> {
-    let clearing = on_disk(move || store.clear().map(|()| store));
+async fn clear(
+    mut store: Box<dyn CheckpointStore>,
+    log_id: Option<String>,
+) -> Result<Box<dyn CheckpointStore>, StoreError> {
+    let clearing = on_disk(move || store.clear(log_id.as_deref()).map(|()| store));
     match clearing.await {
         Ok(cleared) => cleared,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

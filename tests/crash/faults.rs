@@ -105,7 +105,7 @@ const DAMAGES: [Damage; 8] = [
     (
         "directory removed",
         |dir| std::fs::remove_dir_all(dir).expect("removed"),
-        "there are outputs of this log, but no checkpoint",
+        "this log was worked on before, but there is no checkpoint",
     ),
     ("everything removed but the note of a commit", only_the_note_is_left, "the checkpoint is damaged: "),
     (
@@ -200,7 +200,7 @@ fn rewrite(dir: &Path, change: impl FnOnce(&mut Meta)) {
     let mut store = SledStore::at(dir, Durability::Kill);
     let loaded = store.load(&mut chunks);
     let Ok(Loaded::Found(mut meta)) = loaded else { panic!("a whole checkpoint: {loaded:?}") };
-    store.clear().expect("cleared");
+    store.clear(None).expect("cleared");
     change(&mut meta);
     store.commit(&Checkpoint { meta, chunks: chunks.0, new: chunks.1 }).expect("there is room");
 }

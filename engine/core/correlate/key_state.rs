@@ -16,8 +16,9 @@ use crate::correlate::moments::{Member, Used};
 use crate::correlate::shadow::Shadows;
 use crate::hit::Hit;
 use crate::key::Key;
+use crate::limits::ALLOCATION_BYTES;
 use crate::pattern::track::IdHasher;
-use crate::pattern::{Stamp, TrackHit};
+use crate::pattern::{Stamp, Track, TrackHit};
 use crate::rule::policy::Rematch;
 use crate::rule::{Rule, RuleSet, Timing, Unit};
 
@@ -111,14 +112,15 @@ impl KeyState {
         tracks.flat_map(|(step, track)| track.hits().iter().map(move |hit| (step as u8, hit)))
     }
 
-    /// Bytes that the state takes, estimated: its parts by their size, without what allocators add.
+    /// Bytes that the state takes, about.
     pub fn weight(&self) -> usize {
-        let key = self.key.canonical().len();
-        let hits = self.hits() * size_of::<TrackHit>();
+        let names = self.key.canonical().len() + self.unit.len() + 3 * ALLOCATION_BYTES;
+        let hits: usize = self.members.iter().flat_map(|member| &member.tracks).map(Track::weight).sum();
+        let beside: usize = self.members.iter().skip(1).map(|_| size_of::<Member>()).sum();
         let moments: usize =
             self.members.iter().map(|member| member.moments.len() * size_of::<Stamp>()).sum();
         let spent = self.spent.len() * size_of::<Stamp>();
-        size_of::<Self>() + key + hits + moments + spent + self.incidents.len() * INCIDENT_BYTES
+        size_of::<Self>() + names + hits + beside + moments + spent + self.incidents.len() * INCIDENT_BYTES
     }
 
     /// The incidents, by first moment.

@@ -223,10 +223,12 @@ fn keys<'f>(
 }
 
 fn brief(step: &Step, event: &Event<'_>) -> Brief {
-    let shown = step.shown.iter().filter_map(|field| {
+    // With no room for more: most of the memory of a hot key are briefs.
+    let mut fields = Vec::with_capacity(step.shown.len());
+    fields.extend(step.shown.iter().filter_map(|field| {
         let value = field.first_text(event)?;
         Some(Named { name: field.name().to_owned(), value: shorten(value) })
-    });
+    }));
     Brief {
         source: short(&event.source),
         kind: short(&event.kind),
@@ -240,7 +242,7 @@ fn brief(step: &Step, event: &Event<'_>) -> Brief {
             .is_some()
             .then(|| Box::new(Attack::of(event)))
             .filter(|attack| !attack.is_empty()),
-        fields: shown.collect(),
+        fields,
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::{EventId, EventTime, Position};
 
 use crate::hit::{Brief, Hit, Measured};
+use crate::limits::ALLOCATION_BYTES;
 use crate::pattern::distinct::RecentValues;
 use crate::pattern::gauge::Gauge;
 use crate::rule::Need;
@@ -71,8 +72,31 @@ pub struct Track {
 
 /// Up to this many hits are looked through one by one.
 const SCAN_MAX: usize = 16;
+/// So many hits are weighed, and stand for all of them.
+const WEIGHED_MAX: usize = 8;
+/// What finding a hit by its event, and by whether it is evidence, takes beside it.
+const HELPERS_BYTES: usize = 64;
+
+impl TrackHit {
+    /// Bytes that it takes, about.
+    fn weight(&self) -> usize {
+        let value =
+            self.value.as_ref().and_then(Measured::text).map_or(0, |text| text.len() + ALLOCATION_BYTES);
+        size_of::<Self>() + value + self.brief.weight()
+    }
+}
 
 impl Track {
+    /// Bytes that its hits take, about: judged by some of them, as a hot key has a million.
+    pub fn weight(&self) -> usize {
+        let len = self.hits.len();
+        let some = (0..len).step_by(len.div_ceil(WEIGHED_MAX).max(1));
+        let (weighed, bytes) =
+            some.fold((0, 0), |(weighed, bytes), at| (weighed + 1, bytes + self.hits[at].weight()));
+        let helpers = if len > SCAN_MAX { len * HELPERS_BYTES } else { 0 };
+        ALLOCATION_BYTES + bytes * len / weighed.max(1) + helpers
+    }
+
     /// Adds a hit at its place in event time; `false` where the event is here already.
     pub fn insert(&mut self, hit: &Hit) -> bool {
         if self.contains_event(hit.event) {
