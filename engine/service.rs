@@ -86,6 +86,7 @@ pub async fn run(
         // Without a server this takes for ever, and nothing is begun yet that would need an end.
         () = signals.stop() => return Ok(()),
     };
+    tokio::spawn(count_reconnects(connection.connects(), metrics.clone()));
     loop {
         let begun = begin(config, &connection, &metrics, &readiness, &status, &mut signals).await?;
         let Some(mut worker) = begun else { break };
@@ -115,6 +116,16 @@ pub async fn run(
     connection.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Counts the connections behind the first one, as long as there is somebody who makes them.
+async fn count_reconnects(mut connects: watch::Receiver<u64>, metrics: Metrics) {
+    let mut counted = 1.max(*connects.borrow_and_update());
+    while connects.changed().await.is_ok() {
+        let made = *connects.borrow_and_update();
+        (counted..made).for_each(|_| metrics.reconnected());
+        counted = counted.max(made);
+    }
 }
 
 type JetStreamWorker = Worker<JetStreamEvents, JetStreamOutputs, JetStreamOutputs>;

@@ -176,6 +176,9 @@ fn poisons(payload_bytes_max: usize) -> Vec<Poison> {
         .in_form(Form::Ndjson)
         .members(&[(1, "undecodable", b"{\"kind\"")]),
         Poison::whole("a frame of too many events", "too_large", format!("[{}1]", "1,".repeat(70_000))),
+        Poison::whole("a frame that unpacks to half a GiB", "too_large", bomb(512))
+            .in_form(Form::Ndjson)
+            .with("Content-Encoding", "zstd"),
         Poison::whole("a form that nobody reads", "undecodable", "a,b,c").with("Content-Type", "text/csv"),
         Poison::whole("a form with a name without end", "undecodable", "a,b,c")
             .with("Content-Type", "x".repeat(60_000)),

@@ -85,6 +85,9 @@ async fn a_server_that_is_away_for_long_is_said_all_the_while_and_costs_nothing(
     assert!(process.lines("bus_event").len() < 20, "{}", process.said());
     stage.bus.server.revive();
     process.until("it is ready again", |it| (!is_not_ready(it, "bus_away")).then_some(()));
+    process.until("the new connection is counted", |it| {
+        (metric(it, "sightline_reconnects_total") == Some(1.0)).then_some(())
+    });
     stage.publish(&workload.burst(400, None)).await;
     stage.until_caught_up(&mut process).await;
     process.stop();

@@ -189,7 +189,7 @@ impl Connection {
     }
 
     /// Changes with every new connection; whatever was under way before it may be lost.
-    pub(super) fn connects(&self) -> watch::Receiver<u64> {
+    pub fn connects(&self) -> watch::Receiver<u64> {
         self.health.connects.subscribe()
     }
 

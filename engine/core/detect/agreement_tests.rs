@@ -10,7 +10,7 @@ use sightline_schemas::subject::EventSubject;
 use sightline_schemas::wire::Form;
 use sightline_schemas::{Event, EventTime};
 
-use crate::detect::{DetectorBuilder, Memo};
+use crate::detect::{Detector, DetectorBuilder, Memo};
 use crate::field::Field;
 use crate::hit::RuleIndex;
 use crate::predicate::{
@@ -138,14 +138,14 @@ proptest! {
         conditions in proptest::collection::vec(condition(), 1..12),
         events in proptest::collection::vec(event(), 1..6),
     ) {
-        let mut builder = DetectorBuilder::default();
-        for (at, condition) in conditions.iter().enumerate() {
-            builder.add((RuleIndex(at as u32), 0), condition);
-        }
-        let detector = builder.build();
+        // After three rounds of the same events, by when their values are known, other rules come into force.
+        let others: Vec<Condition> = conditions.iter().rev().cloned().collect();
+        let rounds = [&conditions, &conditions, &conditions, &others, &others, &others];
+        let detectors = [detector(&conditions), detector(&others)];
         let subject = EventSubject { tenant: "t".to_owned(), source: "edr".to_owned() };
         let mut memo = Memo::default();
-        for raw in &events {
+        for (round, raw) in (0..rounds.len()).flat_map(|round| events.iter().map(move |raw| (round, raw))) {
+            let (conditions, detector) = (rounds[round], &detectors[round / 3]);
             let draft = Draft::read(raw.as_bytes(), Form::Json).expect("it is JSON");
             let Ok(event) = draft.into_event(&subject, EventTime::default(), &SourceProfiles::default()) else {
                 continue;
@@ -159,6 +159,14 @@ proptest! {
     }
 }
 
+fn detector(conditions: &[Condition]) -> Detector {
+    let mut builder = DetectorBuilder::default();
+    for (at, condition) in conditions.iter().enumerate() {
+        builder.add((RuleIndex(at as u32), 0), condition);
+    }
+    builder.build()
+}
+
 fn texts(place: Where, texts: &[&str]) -> Condition {
     let test =
         Test::Texts(Texts::new(place, Case::Ignored, texts.iter().map(|text| (*text).to_owned()).collect()));
@@ -166,11 +174,7 @@ fn texts(place: Where, texts: &[&str]) -> Condition {
 }
 
 fn witnesses(conditions: &[Condition]) -> Vec<Vec<Cow<'static, str>>> {
-    let mut builder = DetectorBuilder::default();
-    for (at, condition) in conditions.iter().enumerate() {
-        builder.add((RuleIndex(at as u32), 0), condition);
-    }
-    let detector = builder.build();
+    let detector = detector(conditions);
     let owned = |text: &String| Cow::Owned(text.clone());
     detector.costs().map(|(_, cost)| cost.witness.iter().map(owned).collect()).collect()
 }

@@ -1,9 +1,12 @@
 //! The index: from the members of an event to the steps that might want it.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 use sightline_schemas::Event;
 
 use crate::detect::memo::{Answer, Memo};
+use crate::detect::recall::Recalled;
 use crate::detect::search::{Search, SearchBuilder, Searches, Wanted, lower};
 use crate::detect::witness::{Answered, Popularity, Sign, StepCost, answered};
 use crate::field::{Beside, Field, Scalar, Standing, beside_of};
@@ -30,6 +33,8 @@ pub struct Detector {
     members: FxHashMap<Box<str>, Vec<Standpoint>>,
     /// Steps without a witness.
     always: Vec<u32>,
+    /// Tells it from every other one.
+    identity: Arc<()>,
 }
 
 /// A predicate, and the steps whose witness it is.
@@ -294,6 +299,7 @@ impl Detector {
     /// Gives every step that the event satisfies to `take`, in the order of the rules.
     pub fn satisfied(&self, event: &Event<'_>, memo: &mut Memo, mut take: impl FnMut(StepRef)) {
         memo.next_event(self.predicates.len(), self.fields.len());
+        memo.recall.belong_to(&self.identity);
         for number in &self.own {
             let index = &self.fields[*number as usize];
             index.field.any(event, |value| {
@@ -347,31 +353,49 @@ impl Detector {
         memo.candidates.extend_from_slice(&index.wakes);
         index.exists.iter().for_each(|predicate| self.note(*predicate, memo));
         let texts = &index.texts;
-        let mut room = std::mem::take(&mut memo.text);
         match value {
-            Scalar::Text(text) => self.look_into(texts, text, Look::Texts, &mut room, memo),
+            Scalar::Text(_) if texts.sensitive.is_empty() && texts.ignored.is_empty() => {}
+            Scalar::Text(text) => self.look_into_text(number, text, memo),
             other if texts.sensitive.takes_scalars() || texts.ignored.takes_scalars() => {
-                self.look_into(texts, &other.text(), Look::Scalars, &mut room, memo);
+                let found = self.look_into(texts, &other.text(), Look::Scalars, memo);
+                memo.in_value = found;
             }
             _ => {}
         }
-        memo.text = room;
     }
 
-    fn look_into(
-        &self,
-        texts: &Searches<Search>,
-        value: &str,
-        from: Look,
-        room: &mut String,
-        memo: &mut Memo,
-    ) {
+    fn look_into_text(&self, number: u32, text: &str, memo: &mut Memo) {
+        let mut recall = std::mem::take(&mut memo.recall);
+        let keep_as = match recall.recall(number, text) {
+            Recalled::Known(found) => {
+                found.iter().for_each(|wanted| self.found(*wanted, memo));
+                memo.recall = recall;
+                return;
+            }
+            Recalled::Again(hash) => Some(hash),
+            Recalled::Nothing => None,
+        };
+        let found = self.look_into(&self.fields[number as usize].texts, text, Look::Texts, memo);
+        if let Some(hash) = keep_as {
+            recall.keep(hash, number, text, &found);
+        }
+        (memo.in_value, memo.recall) = (found, recall);
+    }
+
+    /// What is found in a value, each once, after it was noted.
+    fn look_into(&self, texts: &Searches<Search>, value: &str, from: Look, memo: &mut Memo) -> Vec<Wanted> {
+        let mut found = std::mem::take(&mut memo.in_value);
+        found.clear();
         if !texts.sensitive.is_empty() {
-            texts.sensitive.look(value, from, |wanted| self.found(wanted, memo));
+            texts.sensitive.look(value, from, |wanted| found.push(wanted));
         }
         if !texts.ignored.is_empty() {
-            texts.ignored.look(lower(value, room), from, |wanted| self.found(wanted, memo));
+            texts.ignored.look(lower(value, &mut memo.text), from, |wanted| found.push(wanted));
         }
+        found.sort_unstable_by_key(|wanted| wanted.predicate);
+        found.dedup_by_key(|wanted| wanted.predicate);
+        found.iter().for_each(|wanted| self.found(*wanted, memo));
+        found
     }
 
     fn found(&self, wanted: Wanted, memo: &mut Memo) {

@@ -2,6 +2,8 @@
 
 use sightline_schemas::Position;
 
+use crate::detect::recall::Recall;
+use crate::detect::search::Wanted;
 use crate::hit::RuleIndex;
 
 /// What is known of a predicate and an event.
@@ -31,6 +33,10 @@ pub struct Memo {
     pub(super) candidates: Vec<u32>,
     /// The value being looked at, in lower case or as text.
     pub(super) text: String,
+    /// What was found in values before.
+    pub(super) recall: Recall,
+    /// What was found in the value being looked at.
+    pub(super) in_value: Vec<Wanted>,
     /// Steps that the event satisfies, as long as it is being routed.
     pub(super) satisfied: Vec<super::index::StepRef>,
     /// Events and the rules of which an exception held, each once.

@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
+use crate::detect::ends::{End, Ends};
 use crate::detect::grams::Grams;
 use crate::predicate::{Case, Look, Where, Witness};
 
@@ -10,7 +11,6 @@ use crate::predicate::{Case, Look, Where, Witness};
 pub(super) struct Wanted {
     /// Its number.
     pub(super) predicate: u32,
-    place: Where,
     look: Look,
     /// Whether the text is all that it asks for.
     pub(super) is_answer: bool,
@@ -20,6 +20,7 @@ pub(super) struct Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Search {
     whole: FxHashMap<Box<str>, Vec<Wanted>>,
+    ends: Vec<Ends<Vec<Wanted>>>,
     parts: Option<Parts>,
     /// Whether any of them also wants the text of numbers and flags.
     takes_scalars: bool,
@@ -33,43 +34,63 @@ struct Parts {
 }
 
 /// Texts as they are collected.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SearchBuilder {
     whole: FxHashMap<Box<str>, Vec<Wanted>>,
+    first: Ends<Vec<Wanted>>,
+    last: Ends<Vec<Wanted>>,
     parts: Vec<(Box<str>, Vec<Wanted>)>,
     places: FxHashMap<Box<str>, usize>,
     takes_scalars: bool,
 }
 
+impl Default for SearchBuilder {
+    fn default() -> Self {
+        SearchBuilder {
+            whole: FxHashMap::default(),
+            first: Ends::at(End::First),
+            last: Ends::at(End::Last),
+            parts: Vec::new(),
+            places: FxHashMap::default(),
+            takes_scalars: false,
+        }
+    }
+}
+
 impl SearchBuilder {
     /// Adds the texts of a predicate. `is_answer` says whether they are all that it asks for.
     pub(super) fn add(&mut self, witness: &Witness<'_>, predicate: u32, is_answer: bool) {
-        let wanted = Wanted { predicate, place: witness.place, look: witness.look, is_answer };
+        let wanted = Wanted { predicate, look: witness.look, is_answer };
         self.takes_scalars |= witness.look == Look::Scalars;
         for text in &witness.texts {
-            if witness.place == Where::Whole {
-                self.whole.entry((*text).into()).or_default().push(wanted);
-                continue;
-            }
-            let parts = &mut self.parts;
-            let at = *self.places.entry((*text).into()).or_insert_with(|| {
-                parts.push(((*text).into(), Vec::new()));
-                parts.len() - 1
-            });
-            self.parts[at].1.push(wanted);
+            let who = match witness.place {
+                Where::Whole => self.whole.entry((*text).into()).or_default(),
+                Where::Start => self.first.entry(text),
+                Where::End => self.last.entry(text),
+                Where::Inside => {
+                    let parts = &mut self.parts;
+                    let at = *self.places.entry((*text).into()).or_insert_with(|| {
+                        parts.push(((*text).into(), Vec::new()));
+                        parts.len() - 1
+                    });
+                    &mut self.parts[at].1
+                }
+            };
+            who.push(wanted);
         }
     }
 
     pub(super) fn build(self) -> Search {
         let (texts, wanted): (Vec<Box<str>>, Vec<_>) = self.parts.into_iter().unzip();
         let parts = (!texts.is_empty()).then(|| Parts { grams: Grams::new(texts), wanted });
-        Search { whole: self.whole, parts, takes_scalars: self.takes_scalars }
+        let ends = [self.first, self.last].into_iter().filter(|ends| !ends.is_empty()).collect();
+        Search { whole: self.whole, ends, parts, takes_scalars: self.takes_scalars }
     }
 }
 
 impl Search {
     pub(super) fn is_empty(&self) -> bool {
-        self.whole.is_empty() && self.parts.is_none()
+        self.whole.is_empty() && self.ends.is_empty() && self.parts.is_none()
     }
 
     /// Whether the text of numbers and flags is wanted, too.
@@ -87,20 +108,12 @@ impl Search {
         if let Some(wanted) = self.whole.get(value) {
             wanted.iter().for_each(&mut take);
         }
-        let Some(parts) = &self.parts else { return };
-        parts.grams.find(value, |text, place| {
-            for wanted in &parts.wanted[text] {
-                let in_place = match wanted.place {
-                    Where::Inside => true,
-                    Where::Start => place.start == 0,
-                    Where::End => place.end == value.len(),
-                    Where::Whole => unreachable!("whole values are looked up"),
-                };
-                if in_place {
-                    take(wanted);
-                }
-            }
-        });
+        for ends in &self.ends {
+            ends.find(value, |wanted| wanted.iter().for_each(&mut take));
+        }
+        if let Some(parts) = &self.parts {
+            parts.grams.find(value, |text| parts.wanted[text].iter().for_each(&mut take));
+        }
     }
 }
 
