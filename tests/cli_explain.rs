@@ -183,7 +183,7 @@ fn an_incident_is_told_with_its_time_line_gaps_and_rule() {
     for part in [
         " HIGH  brute_force  host_id=web-01 user=alice",
         "failures: 2 events, takes 2",
-        "success: 1 events, takes 1",
+        "success: 1 event, takes 1",
         "2026-05-08T12:00:30Z edr web-01 failures: logon  message 2.0",
         "+ 30s",
         "outcome=failure",
@@ -279,6 +279,50 @@ fn what_is_measured_is_told_with_the_value_that_it_reached_and_the_one_that_it_t
     );
     told("average", &["missing answers: average of ms is 10 over 1 event, takes less than 5 (5 away)"]);
     told("few", &["step logons: number of events is 2 over 2 events, takes at least 2 and less than 3"]);
+}
+
+/// What is told of the only incident of these events.
+fn told_of(rules: &str, events: &[String]) -> String {
+    let dir = folder();
+    let rules = file(dir.path(), "rules.yaml", rules);
+    let events = file(dir.path(), "events.ndjson", &events.concat());
+    let stage = Stage { rules, events, dir };
+    let id = the_incident(&stage);
+    let (code, out, err) = run(&["explain", "--rules", &stage.rules, "--incident", &id, &stage.events]);
+    assert_eq!(code, 0, "{err}");
+    out
+}
+
+#[test]
+fn an_incident_tells_what_was_measured_over_which_events_and_what_the_rule_takes() {
+    let flow = |at: &str, bytes: &str| measured(at, "flow", "bytes", bytes);
+    let mut events =
+        vec![flow("10:00:00", "400000"), flow("10:10:00", "350000.5"), flow("10:20:00", "300000")];
+    let first = "out: sum of bytes is 1050000.5 over 3 events from 2026-05-08T10:00:00Z to 2026-05-08T10:20:00Z, takes at \
+                 least 1000000";
+    let out = told_of(MEASURES, &events);
+    for part in [first, "2026-05-08T10:10:00Z s h out: flow", "bytes=350000.5"] {
+        assert!(out.contains(part), "{part:?} in:\n{out}");
+    }
+    assert!(!out.contains("takes 1\n") && !out.contains("with the last match"), "{out}");
+    events.push(flow("11:05:00", "900000"));
+    let out = told_of(MEASURES, &events);
+    let last =
+        "with the last match it is 1550000.5 over 3 events from 2026-05-08T10:10:00Z to 2026-05-08T11:05:00Z";
+    assert!(out.contains(first) && out.contains(last), "{out}");
+
+    let answers = ["10", "20", "1200"].map(|ms| measured("10:00:00", "http", "ms", ms));
+    let out = told_of(MEASURES, &answers);
+    let slow =
+        "answers: 90th percentile of ms is 964 over 3 events at 2026-05-08T10:00:00Z, takes more than 500";
+    assert!(out.contains(slow), "{out}");
+}
+
+#[test]
+fn an_incident_tells_from_when_to_when_a_step_did_not_happen() {
+    let out = told_of(ABSENT, &[measured("10:00:00", "asked", "x", "1")]);
+    let absent = "answered: did not happen between 2026-05-08T10:00:00Z and 2026-05-08T10:04:00Z";
+    assert!(out.contains("asked: 1 event, takes 1") && out.contains(absent), "{out}");
 }
 
 #[test]

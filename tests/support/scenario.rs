@@ -231,6 +231,9 @@ pub struct ExpectedIncident {
     pub needed: Option<BTreeMap<String, u32>>,
     /// For steps that did not follow: how often, and how often nobody knows.
     pub absent: Option<BTreeMap<String, (u64, u64)>>,
+    /// For steps that measure, or limit what they count: what was read, what it takes, and what it came to over how many
+    /// events, with the first match and with the last one.
+    pub read: Option<BTreeMap<String, (String, String, (f64, u64), (f64, u64))>>,
     pub title: Option<String>,
     pub description: Option<String>,
     /// Tactics and techniques.
