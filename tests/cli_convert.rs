@@ -173,7 +173,7 @@ const EQL: &str = r#"
 sequence by host.id with maxspan=1m
   [process where event.type == "start" and process.name : ("cmd.exe", "power*.exe") and not user.id in ("S-1-5-18", "S-1-5-19")] by process.entity_id
   [network where destination.port >= 1024 and not cidrMatch(destination.ip, "10.0.0.0/8", "192.168.0.0/16")] by process.parent.entity_id
-  [file where length(file.name) > 30 or file.extension != null] with runs=2
+  [file where length(file.name) > 30 or file.extension != null] by process.entity_id with runs=2
   until [process where event.type == "end"] by process.pid
 "#;
 
@@ -203,6 +203,25 @@ fn an_eql_sequence_becomes_a_rule_that_passes_check() {
     assert_eq!(run(&["convert", "--strict", &eql]).0, 1);
     let wrong = file(dir.path(), "wrong.eql", "process were x == 1");
     check(&["convert", &wrong], 3, &["expected `where`"]);
+}
+
+#[test]
+fn what_need_not_be_there_in_a_key_of_eql_is_an_optional_part() {
+    let dir = folder();
+    let rule = |query: &str| converted(dir.path(), &[&file(dir.path(), "q.eql", query)]);
+    let (path, err) =
+        rule("sequence by ?host.id with maxspan=1m [a where true] by ?`x y` [b where `c d` == 1] by ?z");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    let by = "    by: [{name: host.id, optional: true}, {name: \"x y\", optional: true}]\n";
+    assert!(text.contains(by) && text.contains("by: {\"x y\": z}") && err.is_empty(), "{text}{err}");
+    let (_, err) = rule("sequence with maxspan=1m [a where true] by ?x [b where true] by z");
+    assert!(err.contains("not carried over: `?` before x in some steps only"), "{err}");
+    let fails = |query: &str, why: &str| check(&["convert", &file(dir.path(), "q.eql", query)], 3, &[why]);
+    fails("sequence [a where true] by x, y [b where true] by z", "share as many fields each behind `by`");
+    fails(
+        "sample by host.id [a where true] [b where true]",
+        "`sample`: only queries of events and sequences",
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A rule.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub(super) struct Rule {
     pub(super) window: String,
     pub(super) ordered: bool,
     pub(super) by: Vec<String>,
+    /// Parts of the key that may be missing.
+    pub(super) optional: Vec<String>,
     pub(super) steps: Vec<Step>,
     /// What ends a sequence that has begun.
     pub(super) until: Option<Until>,
@@ -115,7 +117,11 @@ pub(super) fn yaml(rule: &Rule) -> String {
     if rule.ordered {
         line("ordered", "true".to_owned());
     }
-    line("by", flow(&Value::from(rule.by.clone())));
+    let part = |name: &String| match rule.optional.contains(name) {
+        true => json!({ "name": name, "optional": true }),
+        false => name.as_str().into(),
+    };
+    line("by", flow(&rule.by.iter().map(part).collect()));
     if let Some(until) = &rule.until {
         let by = match until.by.is_empty() {
             true => String::new(),

@@ -135,6 +135,11 @@ fn criteria(detection: &Node, converted: &mut Converted) -> Vec<Vec<Place>> {
 
 /// The step follows the one before within that time, or must not.
 fn limit(from: usize, to: usize, time: String, converted: &mut Converted) {
+    // From a step to itself: its events lie within that time.
+    if from == to && converted.rule.steps.len() == 1 {
+        converted.rule.window = time;
+        return;
+    }
     let steps = &mut converted.rule.steps;
     let name = steps[to].name.clone();
     // What is absent stands between no two steps: the one before is the one before that.
