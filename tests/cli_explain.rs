@@ -169,9 +169,19 @@ fn a_question_that_makes_no_sense_ends_with_3() {
 }
 
 fn the_incident(stage: &Stage) -> String {
+    an_incident_of(stage, "")
+}
+
+/// The first incident that a backtest finds, of a rule that is named so, or of any.
+fn an_incident_of(stage: &Stage, rule: &str) -> String {
     let (_, out, _) = run(&["backtest", "--rules", &stage.rules, &stage.events]);
-    let message: Value = serde_json::from_str(out.lines().next().expect("an incident")).expect("JSON");
-    message["incident"]["id"].as_str().expect("an id").to_owned()
+    let incident = |line: &str| -> Option<String> {
+        let message: Value = serde_json::from_str(line).expect("JSON");
+        let incident = &message["incident"];
+        let is_of = rule.is_empty() || incident["rule"]["id"] == rule;
+        is_of.then(|| incident["id"].as_str().expect("an id").to_owned())
+    };
+    out.lines().find_map(incident).expect("an incident")
 }
 
 #[test]
@@ -200,6 +210,7 @@ fn an_incident_is_told_with_its_time_line_gaps_and_rule() {
 #[test]
 fn a_running_worker_and_the_streams_answer_too() {
     let stage = stage();
+    std::fs::write(&stage.rules, [RULE, QUIET].concat()).expect("written");
     let server = NatsServer::start();
     let worker = Running::start(&server, stage.dir.path(), &stage.rules);
     let of_bob = ["--rule", "brute_force", "--key", "web-01", "--key", "bob"];
@@ -209,7 +220,7 @@ fn a_running_worker_and_the_streams_answer_too() {
     let api = format!("http://{}", worker.api);
     let nearly = "1 of 2 steps between 2026-05-08T12:02:00Z and 2026-05-08T12:02:30Z";
     until(&[&["--worker", &api], &of_bob[..]].concat(), nearly);
-    let id = the_incident(&stage);
+    let id = an_incident_of(&stage, "brute_force");
     let told = until(&["--worker", "--incident", &id], " HIGH  brute_force  host_id=web-01 user=alice");
     assert!(told.contains("    - id: brute_force"), "{told}");
     let asked = |more: &[&str]| worker.asked(&[&["explain", "--worker"], more].concat()).2;
@@ -220,7 +231,30 @@ fn a_running_worker_and_the_streams_answer_too() {
     assert!(told.contains("failures: 2 events, takes 2"), "{told}");
     let told = until(&[&["--from-stream"], &of_bob[..]].concat(), "nearest: ");
     assert!(told.contains("outcome is \"Success\", expected is \"success\""), "{told}");
+
+    // What an incident that ended has used up counts for no other one.
+    assert_eq!(worker.asked(&["incident", "set", &id, "resolved"]).0, 0);
+    worker.publish(&event("12:05:00", "alice", "success"));
+    let of_alice = ["--rule", "brute_force", "--key", "web-01", "--key", "alice"];
+    let spent = format!("was evidence of {id}, which ended: 2026-05-08T12:00:");
+    until(&[&["--from-stream"], &of_alice[..]].concat(), &spent);
+    until(&[&["--worker"], &of_alice[..]].concat(), &spent);
+
+    // And where the rule suppresses, what is complete by itself is not said.
+    let quiet = an_incident_of(&stage, "quiet");
+    assert_eq!(worker.asked(&["incident", "set", &quiet, "resolved"]).0, 0);
+    worker.publish(&(event("12:06:00", "alice", "failure") + &event("12:06:30", "alice", "failure")));
+    let silent = format!("nothing is said: {quiet} ended, and the rule is silent until 2026-05-08T13:00:30Z");
+    until(&["--from-stream", "--rule", "quiet", "--key", "alice"], &silent);
+    until(&["--worker", "--rule", "quiet", "--key", "alice"], &silent);
 }
+
+/// Says nothing for an hour after one of its incidents ended.
+const QUIET: &str = "  - id: quiet
+    by: user
+    suppress: {for: 1h}
+    steps: [{name: failures, match: {kind: logon, field_equals: {outcome: failure}}, min_count: 2}]
+";
 
 const MEASURES: &str = "rules:
   - id: sent

@@ -4,6 +4,7 @@ mod policies;
 mod sigma;
 mod steps;
 
+use sightline_core::limits::CHAIN_DEPTH_MAX;
 use sightline_core::rule::case::is_case_file;
 use sightline_core::rule::diagnostic::Color;
 use sightline_core::rule::{Diagnostic, Source, check};
@@ -106,6 +107,22 @@ fn a_rule_on_rules_must_come_to_an_event() {
             (7, "there is no rule `twoo`", "did you mean `two`?"),
         ],
     );
+}
+
+#[test]
+fn rules_stand_no_higher_above_events_than_the_limit() {
+    let tower = |rules: usize| {
+        let on = |at: usize| match at {
+            0 => "match: {kind: x}".to_owned(),
+            _ => format!("rule: r{}", at - 1),
+        };
+        let rule = |at: usize| format!("  - id: r{at}\n    steps: [{{name: a, {}}}]\n", on(at));
+        format!("rules:\n{}", (0..rules).map(rule).collect::<String>())
+    };
+    let lowest_and = CHAIN_DEPTH_MAX + 1;
+    expect(&tower(lowest_and), &[]);
+    let line = 2 + 2 * lowest_and;
+    expect(&tower(lowest_and + 1), &[(line, "rule `r9` never comes to an event", "on more than 8 rules")]);
 }
 
 #[test]
