@@ -228,6 +228,10 @@ fn random_histories_come_to_what_the_definition_says() {
         incidents += outcome.definition.len();
         reopened += outcome.reopened;
         suppressed += outcome.suppressed;
+        let done = seed - first + 1;
+        if cases > CASES && done.is_multiple_of(10_000) {
+            eprintln!("{done} of {cases} cases, {incidents} incidents");
+        }
     }
     // A generator that makes nothing happen would agree with any engine.
     assert!(cases < 100 || incidents as u64 > cases, "{incidents} incidents in {cases} cases");
