@@ -232,6 +232,12 @@ fn a_running_worker_and_the_streams_answer_too() {
     let told = until(&[&["--from-stream"], &of_bob[..]].concat(), "nearest: ");
     assert!(told.contains("outcome is \"Success\", expected is \"success\""), "{told}");
 
+    let told = until(&["--from-stream", "--format", "json", "--incident", &id], "time_line");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let first = told["time_line"][0]["event"].as_str().expect("an event's id");
+    let event_asked = ["--from-stream", "--rule", "brute_force", "--event", first];
+    until(&event_asked, "step failures: satisfied, for host_id=web-01 user=alice");
+
     // What an incident that ended has used up counts for no other one.
     assert_eq!(worker.asked(&["incident", "set", &id, "resolved"]).0, 0);
     worker.publish(&event("12:05:00", "alice", "success"));

@@ -293,26 +293,45 @@ fn the_excerpt_points_at_the_place() {
     assert_eq!(shown.trim_end(), expected);
 }
 
-#[test]
-fn the_shipped_rules_are_in_order() {
-    let mut names: Vec<_> = std::fs::read_dir("rules")
-        .expect("the rules folder")
+/// The rule files of a folder, without those of tests.
+fn shipped(folder: &str) -> Vec<Source> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder of rules")
         .map(|entry| entry.expect("a file").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
         .filter(|path| !is_case_file(&path.to_string_lossy()))
         .collect();
     names.sort();
-    let files: Vec<Source> = names
-        .iter()
-        .map(|path| Source {
-            name: path.display().to_string(),
-            text: std::fs::read_to_string(path).expect("a rule file"),
-        })
-        .collect();
-    let checked = check::check(&files, &EngineSettings::default());
-    let checked = checked.unwrap_or_else(|problems| {
-        panic!("{}", problems.iter().map(|problem| problem.render(&files, Color::Plain)).collect::<String>())
-    });
+    let source = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).expect("a rule file");
+        Source { name: path.display().to_string(), text }
+    };
+    names.iter().map(source).collect()
+}
+
+fn checked(files: &[Source]) -> check::Checked {
+    check::check(files, &EngineSettings::default()).unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(|problem| problem.render(files, Color::Plain)).collect::<String>())
+    })
+}
+
+#[test]
+fn the_shipped_rules_are_in_order() {
+    let checked = checked(&shipped("rules"));
     assert_eq!(checked.rules.rules.len(), 17);
     assert!(checked.warnings.is_empty());
+}
+
+#[test]
+fn every_rule_of_the_library_has_known_ids_of_attack_and_a_reason() {
+    let rules = checked(&shipped("rules/library")).rules.rules;
+    for rule in &rules {
+        let ids = rule.notes.attack.shown().unwrap_or_default();
+        let id = &rule.reference.id;
+        assert!(!ids.tactics.is_empty() && !ids.techniques.is_empty(), "{id}: {ids:?}");
+        assert!(ids.unknown.is_empty(), "{id}: {ids:?}");
+        assert!(rule.description.len() > 60, "{id} does not say why");
+    }
+    let of_several_stages = rules.iter().filter(|rule| rule.steps.len() > 1).count();
+    assert!(of_several_stages >= 20, "{of_several_stages} of {}", rules.len());
 }
