@@ -330,7 +330,7 @@ fn every_rule_of_the_library_has_known_ids_of_attack_and_a_reason() {
         let id = &rule.reference.id;
         assert!(!ids.tactics.is_empty() && !ids.techniques.is_empty(), "{id}: {ids:?}");
         assert!(ids.unknown.is_empty(), "{id}: {ids:?}");
-        assert!(rule.description.len() > 60, "{id} does not say why");
+        assert!(rule.description.len() > 40, "{id} does not say why");
     }
     let of_several_stages = rules.iter().filter(|rule| rule.steps.len() > 1).count();
     assert!(of_several_stages >= 20, "{of_several_stages} of {}", rules.len());
