@@ -46,8 +46,8 @@ pub(super) struct Readings {
 impl Readings {
     /// Of a step that is read, at one moment.
     pub(super) fn new(step: &Step, read: ReadAt) -> Option<Self> {
-        let (of, range) = step.read()?;
-        Some(Readings { of: of.into(), takes: range.to_string().into(), first: read, last: read })
+        let takes = step.read()?.to_string();
+        Some(Readings { of: step.read_as().into(), takes: takes.into(), first: read, last: read })
     }
 
     /// Takes in what the step came to at another moment.

@@ -21,13 +21,13 @@ pub struct Reading {
 
 /// The reading of a step that measures, or that limits what it counts, over these hits.
 pub(super) fn reading(step: &Step, hits: &[&Satisfied]) -> Option<Reading> {
-    let (of, range) = step.read()?;
+    let range = step.read()?;
     let comes_to = match &step.need {
         Need::Measure(measure, _) => reached::reading(*measure, hits),
         _ => Some(f64::from(reached::has(&step.need, hits))),
     };
     let off = comes_to.map_or(0.0, |number| range.distance(number));
-    Some(Reading { of, comes_to, takes: range.to_string(), off })
+    Some(Reading { of: step.read_as(), comes_to, takes: range.to_string(), off })
 }
 
 impl Reading {

@@ -232,18 +232,24 @@ pub struct Step {
 }
 
 impl Step {
-    /// What is read of it, and what that must be: of a step that measures, or that limits what it counts. Of any other
-    /// one it is enough to know how many events or values there are.
-    pub fn read(&self) -> Option<(String, &Range)> {
+    /// What the number must be that is read of it: of a step that measures, or that limits what it counts. Of any other one
+    /// it is enough to know how many events or values there are.
+    pub fn read(&self) -> Option<&Range> {
+        match &self.need {
+            Need::Measure(_, range) => Some(range),
+            // More than enough can be too much: then "20 of 3" tells nobody anything.
+            Need::Events(range) | Need::Values(range) => Some(range).filter(|range| !range.is_open_above()),
+            Need::New(_) | Need::Nothing => None,
+        }
+    }
+
+    /// What is read, for people: `sum of bytes_out`.
+    pub fn read_as(&self) -> String {
         let field = self.counted.as_ref().map(|(field, _)| field.name()).unwrap_or_default();
         match &self.need {
-            Need::Measure(measure, range) => Some((format!("{measure} of {field}"), range)),
-            // More than enough can be too much: then "20 of 3" tells nobody anything.
-            Need::Events(range) if !range.is_open_above() => Some(("number of events".to_owned(), range)),
-            Need::Values(range) if !range.is_open_above() => {
-                Some((format!("number of values of {field}"), range))
-            }
-            Need::Events(_) | Need::Values(_) | Need::New(_) | Need::Nothing => None,
+            Need::Measure(measure, _) => format!("{measure} of {field}"),
+            Need::Values(_) | Need::New(_) => format!("number of values of {field}"),
+            Need::Events(_) | Need::Nothing => "number of events".to_owned(),
         }
     }
 }
