@@ -246,7 +246,7 @@ pub struct Evidence {
 }
 
 /// How one step of the rule was satisfied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepExplain {
     /// The rule.
     pub rule: String,
@@ -269,6 +269,35 @@ pub struct StepExplain {
     /// How often nobody knows, as the source that would have reported it was silent.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unknown: u64,
+    /// What it came to, if it measures, or limits what it counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<StepReading>,
+}
+
+/// What a step that measures, or limits what it counts, came to, and what the rule takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StepReading {
+    /// What was read: `sum of bytes_out`.
+    pub of: String,
+    /// What the rule takes: `at least 1000000`.
+    pub takes: String,
+    /// What it came to with the first match of the incident.
+    pub first: Reading,
+    /// What it came to with the last one.
+    pub last: Reading,
+}
+
+/// What something came to, and over which events.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reading {
+    /// The number.
+    pub value: f64,
+    /// How many events it was read over.
+    pub events: u64,
+    /// The first of them.
+    pub first_at: EventTime,
+    /// The last of them.
+    pub last_at: EventTime,
 }
 
 fn is_zero(count: &u64) -> bool {

@@ -173,7 +173,7 @@ const EQL: &str = r#"
 sequence by host.id with maxspan=1m
   [process where event.type == "start" and process.name : ("cmd.exe", "power*.exe") and not user.id in ("S-1-5-18", "S-1-5-19")] by process.entity_id
   [network where destination.port >= 1024 and not cidrMatch(destination.ip, "10.0.0.0/8", "192.168.0.0/16")] by process.parent.entity_id
-  [file where length(file.name) > 30 or file.extension != null] with runs=2
+  [file where length(file.name) > 30 or file.extension != null] by process.entity_id with runs=2
   until [process where event.type == "end"] by process.pid
 "#;
 
@@ -203,6 +203,25 @@ fn an_eql_sequence_becomes_a_rule_that_passes_check() {
     assert_eq!(run(&["convert", "--strict", &eql]).0, 1);
     let wrong = file(dir.path(), "wrong.eql", "process were x == 1");
     check(&["convert", &wrong], 3, &["expected `where`"]);
+}
+
+#[test]
+fn what_need_not_be_there_in_a_key_of_eql_is_an_optional_part() {
+    let dir = folder();
+    let rule = |query: &str| converted(dir.path(), &[&file(dir.path(), "q.eql", query)]);
+    let (path, err) =
+        rule("sequence by ?host.id with maxspan=1m [a where true] by ?`x y` [b where `c d` == 1] by ?z");
+    let text = std::fs::read_to_string(&path).expect("it was written");
+    let by = "    by: [{name: host.id, optional: true}, {name: \"x y\", optional: true}]\n";
+    assert!(text.contains(by) && text.contains("by: {\"x y\": z}") && err.is_empty(), "{text}{err}");
+    let (_, err) = rule("sequence with maxspan=1m [a where true] by ?x [b where true] by z");
+    assert!(err.contains("not carried over: `?` before x in some steps only"), "{err}");
+    let fails = |query: &str, why: &str| check(&["convert", &file(dir.path(), "q.eql", query)], 3, &[why]);
+    fails("sequence [a where true] by x, y [b where true] by z", "share as many fields each behind `by`");
+    fails(
+        "sample by host.id [a where true] [b where true]",
+        "`sample`: only queries of events and sequences",
+    );
 }
 
 #[test]
@@ -309,7 +328,7 @@ Detection:
         To: Reviewed
         WithinTimeFrameMinutes: 60
         Match:
-          - From: target_user
+          - From: actor_user
             To: reviewed_user
     LookbackWindowMinutes: 90
 "#;
@@ -351,7 +370,113 @@ fn the_absence_of_a_signal_in_a_sequence_of_panther_means_the_same_here() {
     assert!(fires(dir.path(), &rules, &["a@0", "b@61"]));
     assert!(!fires(dir.path(), &rules, &["a@0", "b@60"]));
     let group = panther(
-        "{Group: [{ID: a, RuleID: a}, {ID: b, RuleID: b, Absence: true}], LookbackWindowMinutes: 10}",
+        "{Group: [{ID: a, RuleID: a}, {ID: b, RuleID: b, Absence: true}], LookbackWindowMinutes: 10, MatchCriteria: \
+         {user: [{GroupID: a, Match: user}, {GroupID: b, Match: user}]}}",
     );
-    check(&["convert", &group], 0, &["not carried over: the absence of b from a group"]);
+    let (rules, _) = converted(dir.path(), &[&group]);
+    assert!(fires(dir.path(), &rules, &["a@601"]));
+    assert!(!fires(dir.path(), &rules, &["b@1", "a@601"]));
+    assert!(!fires(dir.path(), &rules, &["a@1", "b@601"]));
+    let group = panther(
+        "{Group: [{ID: a, RuleID: a}, {ID: c, RuleID: c}, {ID: b, RuleID: b, Absence: true}], LookbackWindowMinutes: 10}",
+    );
+    check(&["convert", &group], 0, &["not carried over: the absence of b from a group of several others"]);
+}
+
+const PANTHER_GROUP: &str = r#"AnalysisType: correlation_rule
+RuleID: Cloud.Brute.Force
+DisplayName: Failures, and a success
+Enabled: false
+Severity: High
+Status: Experimental
+Reference: https://example.test/why
+Runbook: call somebody
+DedupPeriodMinutes: 60
+Reports:
+  MITRE ATT&CK: [TA0001:T1110, TA0006:T1110.001]
+  CIS: ["1.2"]
+Detection:
+  - Group:
+      - {ID: Many Failures, RuleID: Cloud.Login.Failed, MinMatchCount: 5}
+      - {ID: Success, RuleID: Cloud.Login.Success}
+    MatchCriteria:
+      field_name:
+        - {GroupID: Many Failures, Match: p_any_emails}
+        - {GroupID: Success, Match: actor.email}
+    EventEvaluationOrder: Chronological
+    Schedule: {RateMinutes: 20, TimeoutMinutes: 5}
+    LookbackWindowMinutes: 30
+Tests:
+  - Name: five and a success
+    ExpectedResult: true
+    RuleOutputs:
+      - {ID: Many Failures, Matches: {p_any_emails: {a@example.test: [0, 2, 4, 6, 8]}}}
+      - {ID: Success, Matches: {actor.email: {a@example.test: [10], b@example.test: [11]}}}
+  - Name: of others
+    ExpectedResult: false
+    RuleOutputs:
+      - {ID: Many Failures, Matches: {p_any_emails: {a@example.test: [0, 2, 4, 6, 8]}}}
+      - {ID: Success, Matches: {actor.email: {b@example.test: ["1970-01-01T00:10:00Z"]}}}
+  - Name: too late
+    ExpectedResult: false
+    RuleOutputs:
+      - {ID: Many Failures, Matches: {p_any_emails: {a@example.test: [0, 2, 4, 6, 8]}}}
+      - {ID: Success, Matches: {actor.email: {a@example.test: [45]}}}
+"#;
+
+#[test]
+fn a_group_of_panther_keeps_its_key_notes_and_tests() {
+    let dir = folder();
+    let panther = file(dir.path(), "group.yml", PANTHER_GROUP);
+    let (rules, err) = converted(dir.path(), &[&panther]);
+    let text = std::fs::read_to_string(&rules).expect("it was written");
+    for part in [
+        "    by: [p_any_emails]\n",
+        "        by: {p_any_emails: actor.email}\n",
+        "    attack: {tactics: [TA0001, TA0006], techniques: [T1110, T1110.001]}\n",
+        "    references: [\"https://example.test/why\"]\n",
+        "    status: experimental\n",
+    ] {
+        assert!(text.contains(part), "{part:?} in\n{text}");
+    }
+    let left_out = [
+        "that it is not enabled",
+        "`DedupPeriodMinutes`",
+        "the report CIS",
+        "`Runbook` of a rule",
+        "`EventEvaluationOrder` of a detection",
+        "`Schedule` of a detection",
+        "signals of Panther's rules",
+    ];
+    for what in left_out {
+        assert!(err.contains(&format!("not carried over: {what}")), "{what} in\n{err}");
+    }
+    assert_eq!(err.lines().count(), left_out.len(), "{err}");
+    let (code, out, err) = run(&["test", "--require-coverage", &rules]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("3 tests of 1 rule of 1: 3 passed"), "{out}");
+}
+
+#[test]
+fn what_steps_of_panther_share_in_pairs_is_one_key_only_where_it_is_the_same() {
+    let dir = folder();
+    let rule = |matches: [&str; 2]| {
+        let text = format!(
+            "AnalysisType: correlation_rule\nRuleID: r\nSeverity: Low\nDetection:\n  - Sequence: [{{ID: a, RuleID: a}}, {{ID: b, \
+             RuleID: b}}, {{ID: c, RuleID: c}}]\n    LookbackWindowMinutes: 10\n    Transitions:\n      - {{ID: t, From: a, To: b, \
+             Match: [{}]}}\n      - {{ID: u, From: b, To: c, Match: [{}]}}\n",
+            matches[0], matches[1]
+        );
+        let (path, err) = converted(dir.path(), &[&file(dir.path(), "chain.yml", &text)]);
+        (std::fs::read_to_string(path).expect("it was written"), err)
+    };
+    let (text, err) = rule(["{From: user, To: owner}", "{From: owner, To: actor}"]);
+    assert!(text.contains("by: [user]") && text.contains("by: {user: owner}"), "{text}");
+    assert!(text.contains("by: {user: actor}"), "{text}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    let (text, err) = rule(["{From: user, To: owner}", "{From: bucket, To: name}"]);
+    assert!(text.contains("by: []"), "{text}");
+    for told in ["that user of a = owner of b: ", "that bucket of b = name of c: ", "no key: "] {
+        assert!(err.contains(told), "{told:?} in\n{err}");
+    }
 }

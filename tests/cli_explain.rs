@@ -169,9 +169,19 @@ fn a_question_that_makes_no_sense_ends_with_3() {
 }
 
 fn the_incident(stage: &Stage) -> String {
+    an_incident_of(stage, "")
+}
+
+/// The first incident that a backtest finds, of a rule that is named so, or of any.
+fn an_incident_of(stage: &Stage, rule: &str) -> String {
     let (_, out, _) = run(&["backtest", "--rules", &stage.rules, &stage.events]);
-    let message: Value = serde_json::from_str(out.lines().next().expect("an incident")).expect("JSON");
-    message["incident"]["id"].as_str().expect("an id").to_owned()
+    let incident = |line: &str| -> Option<String> {
+        let message: Value = serde_json::from_str(line).expect("JSON");
+        let incident = &message["incident"];
+        let is_of = rule.is_empty() || incident["rule"]["id"] == rule;
+        is_of.then(|| incident["id"].as_str().expect("an id").to_owned())
+    };
+    out.lines().find_map(incident).expect("an incident")
 }
 
 #[test]
@@ -183,7 +193,7 @@ fn an_incident_is_told_with_its_time_line_gaps_and_rule() {
     for part in [
         " HIGH  brute_force  host_id=web-01 user=alice",
         "failures: 2 events, takes 2",
-        "success: 1 events, takes 1",
+        "success: 1 event, takes 1",
         "2026-05-08T12:00:30Z edr web-01 failures: logon  message 2.0",
         "+ 30s",
         "outcome=failure",
@@ -200,6 +210,7 @@ fn an_incident_is_told_with_its_time_line_gaps_and_rule() {
 #[test]
 fn a_running_worker_and_the_streams_answer_too() {
     let stage = stage();
+    std::fs::write(&stage.rules, [RULE, QUIET].concat()).expect("written");
     let server = NatsServer::start();
     let worker = Running::start(&server, stage.dir.path(), &stage.rules);
     let of_bob = ["--rule", "brute_force", "--key", "web-01", "--key", "bob"];
@@ -209,7 +220,7 @@ fn a_running_worker_and_the_streams_answer_too() {
     let api = format!("http://{}", worker.api);
     let nearly = "1 of 2 steps between 2026-05-08T12:02:00Z and 2026-05-08T12:02:30Z";
     until(&[&["--worker", &api], &of_bob[..]].concat(), nearly);
-    let id = the_incident(&stage);
+    let id = an_incident_of(&stage, "brute_force");
     let told = until(&["--worker", "--incident", &id], " HIGH  brute_force  host_id=web-01 user=alice");
     assert!(told.contains("    - id: brute_force"), "{told}");
     let asked = |more: &[&str]| worker.asked(&[&["explain", "--worker"], more].concat()).2;
@@ -220,7 +231,36 @@ fn a_running_worker_and_the_streams_answer_too() {
     assert!(told.contains("failures: 2 events, takes 2"), "{told}");
     let told = until(&[&["--from-stream"], &of_bob[..]].concat(), "nearest: ");
     assert!(told.contains("outcome is \"Success\", expected is \"success\""), "{told}");
+
+    let told = until(&["--from-stream", "--format", "json", "--incident", &id], "time_line");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let first = told["time_line"][0]["event"].as_str().expect("an event's id");
+    let event_asked = ["--from-stream", "--rule", "brute_force", "--event", first];
+    until(&event_asked, "step failures: satisfied, for host_id=web-01 user=alice");
+
+    // What an incident that ended has used up counts for no other one.
+    assert_eq!(worker.asked(&["incident", "set", &id, "resolved"]).0, 0);
+    worker.publish(&event("12:05:00", "alice", "success"));
+    let of_alice = ["--rule", "brute_force", "--key", "web-01", "--key", "alice"];
+    let spent = format!("was evidence of {id}, which ended: 2026-05-08T12:00:");
+    until(&[&["--from-stream"], &of_alice[..]].concat(), &spent);
+    until(&[&["--worker"], &of_alice[..]].concat(), &spent);
+
+    // And where the rule suppresses, what is complete by itself is not said.
+    let quiet = an_incident_of(&stage, "quiet");
+    assert_eq!(worker.asked(&["incident", "set", &quiet, "resolved"]).0, 0);
+    worker.publish(&(event("12:06:00", "alice", "failure") + &event("12:06:30", "alice", "failure")));
+    let silent = format!("nothing is said: {quiet} ended, and the rule is silent until 2026-05-08T13:00:30Z");
+    until(&["--from-stream", "--rule", "quiet", "--key", "alice"], &silent);
+    until(&["--worker", "--rule", "quiet", "--key", "alice"], &silent);
 }
+
+/// Says nothing for an hour after one of its incidents ended.
+const QUIET: &str = "  - id: quiet
+    by: user
+    suppress: {for: 1h}
+    steps: [{name: failures, match: {kind: logon, field_equals: {outcome: failure}}, min_count: 2}]
+";
 
 const MEASURES: &str = "rules:
   - id: sent
@@ -279,6 +319,50 @@ fn what_is_measured_is_told_with_the_value_that_it_reached_and_the_one_that_it_t
     );
     told("average", &["missing answers: average of ms is 10 over 1 event, takes less than 5 (5 away)"]);
     told("few", &["step logons: number of events is 2 over 2 events, takes at least 2 and less than 3"]);
+}
+
+/// What is told of the only incident of these events.
+fn told_of(rules: &str, events: &[String]) -> String {
+    let dir = folder();
+    let rules = file(dir.path(), "rules.yaml", rules);
+    let events = file(dir.path(), "events.ndjson", &events.concat());
+    let stage = Stage { rules, events, dir };
+    let id = the_incident(&stage);
+    let (code, out, err) = run(&["explain", "--rules", &stage.rules, "--incident", &id, &stage.events]);
+    assert_eq!(code, 0, "{err}");
+    out
+}
+
+#[test]
+fn an_incident_tells_what_was_measured_over_which_events_and_what_the_rule_takes() {
+    let flow = |at: &str, bytes: &str| measured(at, "flow", "bytes", bytes);
+    let mut events =
+        vec![flow("10:00:00", "400000"), flow("10:10:00", "350000.5"), flow("10:20:00", "300000")];
+    let first = "out: sum of bytes is 1050000.5 over 3 events from 2026-05-08T10:00:00Z to 2026-05-08T10:20:00Z, takes at \
+                 least 1000000";
+    let out = told_of(MEASURES, &events);
+    for part in [first, "2026-05-08T10:10:00Z s h out: flow", "bytes=350000.5"] {
+        assert!(out.contains(part), "{part:?} in:\n{out}");
+    }
+    assert!(!out.contains("takes 1\n") && !out.contains("with the last match"), "{out}");
+    events.push(flow("11:05:00", "900000"));
+    let out = told_of(MEASURES, &events);
+    let last =
+        "with the last match it is 1550000.5 over 3 events from 2026-05-08T10:10:00Z to 2026-05-08T11:05:00Z";
+    assert!(out.contains(first) && out.contains(last), "{out}");
+
+    let answers = ["10", "20", "1200"].map(|ms| measured("10:00:00", "http", "ms", ms));
+    let out = told_of(MEASURES, &answers);
+    let slow =
+        "answers: 90th percentile of ms is 964 over 3 events at 2026-05-08T10:00:00Z, takes more than 500";
+    assert!(out.contains(slow), "{out}");
+}
+
+#[test]
+fn an_incident_tells_from_when_to_when_a_step_did_not_happen() {
+    let out = told_of(ABSENT, &[measured("10:00:00", "asked", "x", "1")]);
+    let absent = "answered: did not happen between 2026-05-08T10:00:00Z and 2026-05-08T10:04:00Z";
+    assert!(out.contains("asked: 1 event, takes 1") && out.contains(absent), "{out}");
 }
 
 #[test]

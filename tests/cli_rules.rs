@@ -102,6 +102,57 @@ fn published_rules_take_effect_in_a_running_worker_and_are_listed_with_their_pla
     worker.until(&["explain", "--worker", "--rule", "keep", "--key", "h"], &["it fired: "]);
 }
 
+/// Waits until the first rule is one that came behind that message.
+fn until_newer(worker: &Running, since: u64) {
+    for _ in 0..600 {
+        if listed(worker)[0].1 > since {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("the rules are those of {since} still");
+}
+
+/// A hash that a list has, in a file beside the rules.
+const LISTED: &str = "lists: {bad: {file: bad.txt}}
+rules: [{id: listed, window: 1h, steps: [{name: s, match: {field_equals: {'sha256|list': bad}}, min_count: 2}]}]
+";
+
+#[test]
+fn a_worker_that_is_hung_up_on_reads_its_rules_and_lists_again_and_keeps_them_where_they_are_wrong() {
+    let dir = folder();
+    let server = NatsServer::start();
+    file(dir.path(), "bad.txt", "aa\n");
+    let rules = file(dir.path(), "rules.yaml", LISTED);
+    let worker = Running::start(&server, dir.path(), &rules);
+    worker.until(&["rules", "list"], &["listed"]);
+    let seen = |hash: &str, second: u32| {
+        event("seen", second).replace("\"ts\"", &format!("\"fields\":{{\"sha256\":\"{hash}\"}},\"ts\""))
+    };
+    worker.publish(&(seen("aa", 1) + &seen("bb", 2)));
+    let asked = ["explain", "--worker", "--rule", "listed", "--key", "h"];
+    worker.until(&asked, &["missing s: 1 of 2"]);
+    let (_, since, _) = listed(&worker).remove(0);
+
+    // A changed list: what was seen under the old one stays.
+    file(dir.path(), "bad.txt", "aa\nbb\n");
+    worker.hang_up();
+    until_newer(&worker, since);
+    worker.publish(&seen("bb", 3));
+    worker.until(&asked, &["it fired: "]);
+    let (_, since, _) = listed(&worker).remove(0);
+
+    // Rules that cannot be used stay out of the log; the next that can are in it.
+    file(dir.path(), "rules.yaml", &LISTED.replace("min_count: 2", "min_count: 0"));
+    worker.hang_up();
+    let (code, _, err) = worker.asked(&["rules", "publish", &rules]);
+    assert_eq!((code, listed(&worker)[0].1), (2, since), "{err}");
+    file(dir.path(), "rules.yaml", &LISTED.replace("min_count: 2", "min_count: 3"));
+    worker.hang_up();
+    until_newer(&worker, since);
+    worker.until(&asked, &["missing s: "]);
+}
+
 const WAITING: &str = "rules:
   - id: unanswered
     late: 1m

@@ -90,12 +90,14 @@ fn outcome(case: &Case) -> Outcome {
     }
     // What waits is settled, and what builds on it, and so on; then what was held back is said.
     let step = case.late * 4 + 40;
-    for passed in [step, 2 * step, 3 * step, 4 * step, 5 * step, 6 * step + case.coalesce] {
+    let coalesce = case.rules.iter().filter_map(|rule| rule.coalesce).fold(case.coalesce, i64::max);
+    for passed in [step, 2 * step, 3 * step, 4 * step, 5 * step, 6 * step + coalesce] {
         log.push(tick(log.len() as u64 + 1, clock.plus(passed * 1_000_000)));
     }
     let run = batches(&rules, &log, case.partitions, case.batch);
     let said = messages(&run.incidents);
     broken.extend(broken_promises(&said));
+    broken.extend(said_too_soon(case, &said));
     // A fourth of the histories once more, with every state packed after every batch: it costs more than all the rest.
     if case.history.len().is_multiple_of(4) {
         let packed = batches_without_room(&rules, &log, case.partitions, case.batch);
@@ -114,6 +116,31 @@ fn outcome(case: &Case) -> Outcome {
         Oracle::leave_open(&case.rules, summary);
     }
     outcome
+}
+
+/// Updates that were said sooner after the message before than their rules, or the setting, allow.
+fn said_too_soon(case: &Case, said: &[IncidentMessage]) -> Vec<String> {
+    let mut last: BTreeMap<IncidentId, EventTime> = BTreeMap::new();
+    let mut soon = Vec::new();
+    for message in said {
+        let incident = &message.incident;
+        let before = last.insert(incident.id, incident.updated_at);
+        // What merges is said at once, and so is what somebody did.
+        let absorbs = |other: &IncidentMessage| {
+            other.incident.merged_into == Some(incident.id) && other.cause == message.cause
+        };
+        let is_held = message.change == Change::Updated && message.status_change.is_none();
+        if !is_held || said.iter().any(absorbs) {
+            continue;
+        }
+        let rule = case.rules.iter().find(|rule| rule.id == incident.rule.id).expect("it is one of these");
+        let sharing = case.rules.iter().filter(|other| other.unit() == rule.unit());
+        let coalesce = sharing.filter_map(|rule| rule.coalesce).max().unwrap_or(case.coalesce);
+        if before.is_none_or(|before| incident.updated_at < before.plus(coalesce * 1_000_000)) {
+            soon.push(format!("{} version {} came too soon", incident.id, incident.version));
+        }
+    }
+    soon
 }
 
 /// A command to one of the incidents that are active by now.
@@ -201,6 +228,10 @@ fn random_histories_come_to_what_the_definition_says() {
         incidents += outcome.definition.len();
         reopened += outcome.reopened;
         suppressed += outcome.suppressed;
+        let done = seed - first + 1;
+        if cases > CASES && done.is_multiple_of(10_000) {
+            eprintln!("{done} of {cases} cases, {incidents} incidents");
+        }
     }
     // A generator that makes nothing happen would agree with any engine.
     assert!(cases < 100 || incidents as u64 > cases, "{incidents} incidents in {cases} cases");

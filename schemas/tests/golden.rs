@@ -294,6 +294,7 @@ fn message(change: Change) -> IncidentMessage {
         values: values.iter().map(ToString::to_string).collect(),
         absent: 0,
         unknown: 0,
+        reading: None,
     };
     let mut incident = Incident {
         id: IncidentId::of("acme", "drop_and_run", "ws-07", first.occurred_at, 0),

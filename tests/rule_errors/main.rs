@@ -4,6 +4,7 @@ mod policies;
 mod sigma;
 mod steps;
 
+use sightline_core::limits::CHAIN_DEPTH_MAX;
 use sightline_core::rule::case::is_case_file;
 use sightline_core::rule::diagnostic::Color;
 use sightline_core::rule::{Diagnostic, Source, check};
@@ -106,6 +107,22 @@ fn a_rule_on_rules_must_come_to_an_event() {
             (7, "there is no rule `twoo`", "did you mean `two`?"),
         ],
     );
+}
+
+#[test]
+fn rules_stand_no_higher_above_events_than_the_limit() {
+    let tower = |rules: usize| {
+        let on = |at: usize| match at {
+            0 => "match: {kind: x}".to_owned(),
+            _ => format!("rule: r{}", at - 1),
+        };
+        let rule = |at: usize| format!("  - id: r{at}\n    steps: [{{name: a, {}}}]\n", on(at));
+        format!("rules:\n{}", (0..rules).map(rule).collect::<String>())
+    };
+    let lowest_and = CHAIN_DEPTH_MAX + 1;
+    expect(&tower(lowest_and), &[]);
+    let line = 2 + 2 * lowest_and;
+    expect(&tower(lowest_and + 1), &[(line, "rule `r9` never comes to an event", "on more than 8 rules")]);
 }
 
 #[test]
@@ -276,26 +293,45 @@ fn the_excerpt_points_at_the_place() {
     assert_eq!(shown.trim_end(), expected);
 }
 
-#[test]
-fn the_shipped_rules_are_in_order() {
-    let mut names: Vec<_> = std::fs::read_dir("rules")
-        .expect("the rules folder")
+/// The rule files of a folder, without those of tests.
+fn shipped(folder: &str) -> Vec<Source> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder of rules")
         .map(|entry| entry.expect("a file").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
         .filter(|path| !is_case_file(&path.to_string_lossy()))
         .collect();
     names.sort();
-    let files: Vec<Source> = names
-        .iter()
-        .map(|path| Source {
-            name: path.display().to_string(),
-            text: std::fs::read_to_string(path).expect("a rule file"),
-        })
-        .collect();
-    let checked = check::check(&files, &EngineSettings::default());
-    let checked = checked.unwrap_or_else(|problems| {
-        panic!("{}", problems.iter().map(|problem| problem.render(&files, Color::Plain)).collect::<String>())
-    });
+    let source = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).expect("a rule file");
+        Source { name: path.display().to_string(), text }
+    };
+    names.iter().map(source).collect()
+}
+
+fn checked(files: &[Source]) -> check::Checked {
+    check::check(files, &EngineSettings::default()).unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(|problem| problem.render(files, Color::Plain)).collect::<String>())
+    })
+}
+
+#[test]
+fn the_shipped_rules_are_in_order() {
+    let checked = checked(&shipped("rules"));
     assert_eq!(checked.rules.rules.len(), 17);
     assert!(checked.warnings.is_empty());
+}
+
+#[test]
+fn every_rule_of_the_library_has_known_ids_of_attack_and_a_reason() {
+    let rules = checked(&shipped("rules/library")).rules.rules;
+    for rule in &rules {
+        let ids = rule.notes.attack.shown().unwrap_or_default();
+        let id = &rule.reference.id;
+        assert!(!ids.tactics.is_empty() && !ids.techniques.is_empty(), "{id}: {ids:?}");
+        assert!(ids.unknown.is_empty(), "{id}: {ids:?}");
+        assert!(rule.description.len() > 40, "{id} does not say why");
+    }
+    let of_several_stages = rules.iter().filter(|rule| rule.steps.len() > 1).count();
+    assert!(of_several_stages >= 20, "{of_several_stages} of {}", rules.len());
 }

@@ -8,7 +8,7 @@ use sightline::bus::LogMessage;
 use sightline_schemas::subject::{CONTROL_TICK, EventSubject};
 use sightline_schemas::{EventTime, Severity};
 
-use super::oracle::{Between, Compare, Event, Grown, Measure, Need, Only, Rematch, Rule, Step};
+use super::oracle::{Compare, Event, Exception, Grown, Measure, Need, Only, Rematch, Rule, Step, Wanted};
 
 /// Chance, from a seed: xorshift64*.
 #[derive(Clone, Debug)]
@@ -110,6 +110,7 @@ fn event_rules(chance: &mut Chance) -> Vec<Rule> {
         if ordered {
             with_bounds(chance, &mut rule);
         }
+        raise_by_values(chance, &mut rule);
         // Whoever builds on it hears of it all the same.
         rule.generate = group.is_some() || !chance.once_in(8);
         if group.is_some() {
@@ -141,7 +142,7 @@ fn with_bounds(chance: &mut Chance, rule: &mut Rule) {
     let at = chance.below(rule.steps.len() + 1);
     let is_last = at == rule.steps.len();
     let mut absent = event_step(chance, 9, false);
-    absent.need = Need::Count(Between::from(1));
+    absent.need = Need::Count(Wanted::from(1));
     absent.absent = Some(chance.pick(&[1, 3, 8, 30]));
     absent.alive = (is_last && chance.once_in(2)).then(|| (chance.pick(&KINDS), chance.once_in(2)));
     rule.steps.insert(at, absent);
@@ -172,6 +173,9 @@ fn rule(chance: &mut Chance, at: usize) -> Rule {
         rematch,
         generate: true,
         raises: if chance.once_in(4) { raises(chance) } else { Vec::new() },
+        coalesce: chance.once_in(4).then(|| chance.pick(&[0, 2, 7, 50_000])),
+        listed: chance.once_in(4).then(|| chance.pick(&[2, 3, 5])),
+        exceptions: if chance.once_in(4) { exceptions(chance) } else { Vec::new() },
         steps: Vec::new(),
         until: None,
     }
@@ -183,6 +187,32 @@ fn raises(chance: &mut Chance) -> Vec<(Grown, usize, Severity)> {
         let grown = chance.pick(&kinds);
         let least = if grown == Grown::Score { 1 + chance.below(60) } else { 1 + chance.below(4) };
         (grown, least, chance.pick(&Severity::ALL))
+    };
+    (0..1 + chance.below(2)).map(|_| one(chance)).collect()
+}
+
+/// Now and then one more threshold, on the values that a step counts.
+fn raise_by_values(chance: &mut Chance, rule: &mut Rule) {
+    let counts = |step: &Step| matches!(step.need, Need::Distinct(_) | Need::New { .. });
+    if let Some(step) = rule.steps.iter().position(counts)
+        && chance.once_in(2)
+    {
+        rule.raises.push((Grown::Values(step), 1 + chance.below(3), chance.pick(&Severity::ALL)));
+    }
+}
+
+fn exceptions(chance: &mut Chance) -> Vec<Exception> {
+    let one = |chance: &mut Chance| {
+        let mut exception = Exception {
+            kind: chance.once_in(2).then(|| chance.pick(&KINDS)),
+            tagged: chance.once_in(3),
+            b: chance.once_in(3).then(|| chance.pick(&["x", "yy"])),
+            expires: chance.once_in(2).then(|| 1_000 + chance.between(0, 60)),
+        };
+        if exception.kind.is_none() && exception.b.is_none() {
+            exception.tagged = true;
+        }
+        exception
     };
     (0..1 + chance.below(2)).map(|_| one(chance)).collect()
 }
@@ -209,20 +239,32 @@ fn event_step(chance: &mut Chance, at: usize, ordered: bool) -> Step {
 }
 
 fn need(chance: &mut Chance, ordered: bool) -> Need {
-    let least = |least| Need::Count(Between::from(least));
+    let least = |least| Need::Count(Wanted::from(least));
     match chance.below(10) {
-        0 if !ordered => Need::Distinct(between(chance)),
+        0 if !ordered => Need::Distinct(wanted(chance)),
         1 if !ordered => measured(chance),
-        2 if !ordered => Need::Count(between(chance)),
+        2 if !ordered => Need::Count(wanted(chance)),
         0..=1 => least(2),
         2 => least(if ordered { 2 } else { 3 }),
         _ => least(1),
     }
 }
 
-fn between(chance: &mut Chance) -> Between {
-    let least = 1 + chance.below(3);
-    Between { least, most: chance.once_in(3).then(|| least + chance.below(2)) }
+/// From so many on; now and then with limits.
+fn wanted(chance: &mut Chance) -> Wanted {
+    let least = (1 + chance.below(3)) as f64;
+    let more = least + chance.below(2) as f64;
+    let at_least = chance.pick(&[(Compare::Gte, least), (Compare::Gt, least - 1.0)]);
+    Wanted(match chance.below(8) {
+        0 => [Some(at_least), Some((Compare::Lte, more))],
+        1 => [Some(at_least), Some((Compare::Lt, more + 1.0))],
+        2 => [Some(at_least), Some((Compare::Neq, more))],
+        3 => [
+            Some(chance.pick(&[(Compare::Eq, least), (Compare::Neq, least), (Compare::Lt, least + 1.0)])),
+            None,
+        ],
+        _ => [Some(at_least), None],
+    })
 }
 
 fn measured(chance: &mut Chance) -> Need {
@@ -234,8 +276,16 @@ fn measured(chance: &mut Chance) -> Need {
         Measure::Median,
         Measure::Percentile(75),
     ]);
-    let compare = chance.pick(&[Compare::Gte, Compare::Gte, Compare::Lt, Compare::Eq]);
-    Need::Measure(measure, compare, chance.pick(&[-1.0, 1.0, 1.5, 2.0, 4.0]))
+    let than = chance.pick(&[-1.0, 1.0, 1.5, 2.0, 4.0]);
+    let above = chance.pick(&[Compare::Gte, Compare::Gt]);
+    let below = chance.pick(&[Compare::Lte, Compare::Lt]);
+    let wanted = match chance.below(6) {
+        0 => [Some((below, than)), None],
+        1 => [Some((chance.pick(&[Compare::Eq, Compare::Neq]), than)), None],
+        2 => [Some((above, than)), Some((below, than + 1.5))],
+        _ => [Some((above, than)), None],
+    };
+    Need::Measure(measure, Wanted(wanted))
 }
 
 /// A rule on the completions of rules, and maybe on events too.
@@ -280,7 +330,7 @@ fn chain_rule(chance: &mut Chance, below: &[Rule]) -> Rule {
             *step = Step { of_rule: None, only: None, kinds: vec!["k0"], ..step.clone() };
         }
         if step.of_rule.is_some() && !matches!(step.need, Need::Count(_)) {
-            step.need = Need::Count(Between::from(2));
+            step.need = Need::Count(Wanted::from(2));
         }
     }
     new

@@ -7,7 +7,7 @@ use sightline_schemas::incident::StepExplain;
 use sightline_schemas::{Change, EventId, EventTime, IncidentId, IncidentMessage, Severity};
 
 /// What must not depend on the order of arrival: the part of an incident that two runs are compared by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     pub id: IncidentId,
     pub tenant: String,

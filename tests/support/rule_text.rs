@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use sightline_schemas::Severity;
+use sightline_schemas::{EventTime, Severity};
 
-use super::oracle::{Between, Compare, Grown, Measure, Need, Only, Rematch, Rule, Step};
+use super::oracle::{Compare, Exception, Grown, Measure, Need, Only, Rematch, Rule, Step, Wanted};
 
 /// The rules as a rule file.
 pub fn rule_file(rules: &[Rule], late: i64) -> String {
@@ -57,16 +57,40 @@ fn policies_text(rule: &Rule) -> String {
     }
     if !rule.raises.is_empty() {
         let raise = |(grown, least, severity): &(Grown, usize, Severity)| {
-            format!("{{{}: {least}, severity: {}}}", grown.name(), severity.as_str())
+            let step = match grown {
+                Grown::Values(step) => format!("step: {}, ", rule.steps[*step].name),
+                _ => String::new(),
+            };
+            format!("{{{step}{}: {least}, severity: {}}}", grown.name(), severity.as_str())
         };
         let raises: Vec<String> = rule.raises.iter().map(raise).collect();
         let _ = write!(text, ", severity_at: [{}]", raises.join(", "));
+    }
+    if let Some(coalesce) = rule.coalesce {
+        let _ = write!(text, ", coalesce: {coalesce}s");
+    }
+    if let Some(most) = rule.listed {
+        let _ = write!(text, ", evidence: {{max: {most}}}");
+    }
+    if !rule.exceptions.is_empty() {
+        let exceptions: Vec<String> = rule.exceptions.iter().map(exception_text).collect();
+        let _ = write!(text, ", except: [{}]", exceptions.join(", "));
     }
     if let Rematch::Reopen { unless_unspecified } = rule.rematch {
         text.push_str(", on_rematch: reopen");
         text.push_str(if unless_unspecified { ", keep_closed: [unspecified]" } else { "" });
     }
     text
+}
+
+fn exception_text(exception: &Exception) -> String {
+    let kind = exception.kind.map(|kind| format!("kind: {kind}"));
+    let tags = exception.tagged.then(|| "tags_any: [t]".to_owned());
+    let b = exception.b.map(|value| format!("field_equals: {{b: {value}}}"));
+    let asked: Vec<String> = kind.into_iter().chain(tags).chain(b).collect();
+    let expires =
+        exception.expires.map(|at| format!(", expires: {}", EventTime::from_micros(at * 1_000_000)));
+    format!("{{match: {{{}}}, reason: r{}}}", asked.join(", "), expires.unwrap_or_default())
 }
 
 /// Of completions, which.
@@ -97,15 +121,10 @@ fn step_text(rule: &Rule, step: &Step, rules: &[Rule], is_outside: bool) -> Stri
             });
             write!(text, ", absent: true{}{}", within.unwrap_or_default(), alive.unwrap_or_default())
         }
-        Need::Count(Between { least, most: None }) => write!(text, ", min_count: {least}"),
-        Need::Count(Between { least, most: Some(most) }) => {
-            write!(text, ", count: {{gte: {least}, lte: {most}}}")
-        }
-        Need::Distinct(Between { least, most }) => {
-            let most = most.map(|most| format!(", at_most: {most}")).unwrap_or_default();
-            write!(text, ", distinct: {{field: v, at_least: {least}{most}}}")
-        }
-        Need::Measure(measure, compare, than) => write!(text, ", {}", measure_text(measure, compare, than)),
+        Need::Count(Wanted([Some((Compare::Gte, least)), None])) => write!(text, ", min_count: {least}"),
+        Need::Count(wanted) => write!(text, ", count: {{{}}}", wanted_text(wanted)),
+        Need::Distinct(wanted) => write!(text, ", distinct: {{field: v, {}}}", wanted_text(wanted)),
+        Need::Measure(measure, wanted) => write!(text, ", {}", measure_text(measure, wanted)),
         Need::New { learn, forget } => {
             write!(text, ", first_seen: {{field: v, learn: {learn}s, forget: {forget}s}}")
         }
@@ -128,7 +147,7 @@ fn step_text(rule: &Rule, step: &Step, rules: &[Rule], is_outside: bool) -> Stri
     text + "}"
 }
 
-fn measure_text(measure: Measure, compare: Compare, than: f64) -> String {
+fn measure_text(measure: Measure, wanted: Wanted) -> String {
     let (name, percent) = match measure {
         Measure::Sum => ("sum", String::new()),
         Measure::Avg => ("avg", String::new()),
@@ -137,10 +156,11 @@ fn measure_text(measure: Measure, compare: Compare, than: f64) -> String {
         Measure::Median => ("median", String::new()),
         Measure::Percentile(percent) => ("percentile", format!(", percent: {percent}")),
     };
-    let compare = match compare {
-        Compare::Gte => "gte",
-        Compare::Lt => "lt",
-        Compare::Eq => "eq",
-    };
-    format!("{name}: {{field: n{percent}, {compare}: {than}}}")
+    format!("{name}: {{field: n{percent}, {}}}", wanted_text(wanted))
+}
+
+fn wanted_text(wanted: Wanted) -> String {
+    let conditions: Vec<String> =
+        wanted.all().map(|(compare, than)| format!("{}: {than}", compare.name())).collect();
+    conditions.join(", ")
 }

@@ -59,6 +59,12 @@ impl Running {
         panic!("{arguments:?} never says {parts:?}: {:?}", self.asked(arguments));
     }
 
+    /// Makes the worker read its rules again.
+    pub fn hang_up(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("our own child");
+    }
+
     /// Publishes events, one a line.
     pub fn publish(&self, events: &str) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");

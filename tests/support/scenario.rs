@@ -31,6 +31,9 @@ pub struct ScenarioFile {
     pub scenarios: Vec<Scenario>,
 }
 
+/// What was read, what it takes, and the number over how many events with the first match and with the last one.
+pub type ExpectedReading = (String, String, (f64, u64), (f64, u64));
+
 /// One story: messages in, and what must come out.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -231,6 +234,8 @@ pub struct ExpectedIncident {
     pub needed: Option<BTreeMap<String, u32>>,
     /// For steps that did not follow: how often, and how often nobody knows.
     pub absent: Option<BTreeMap<String, (u64, u64)>>,
+    /// Of steps that measure, or limit what they count.
+    pub read: Option<BTreeMap<String, ExpectedReading>>,
     pub title: Option<String>,
     pub description: Option<String>,
     /// Tactics and techniques.

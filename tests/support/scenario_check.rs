@@ -5,6 +5,7 @@ use std::fmt::Debug;
 
 use sightline::bus::{LogMessage, Output};
 use sightline_schemas::control::RulesMessage;
+use sightline_schemas::incident::Reading;
 use sightline_schemas::subject::{HEADER_DETAIL, HEADER_REASON, HEADER_SUBJECT};
 use sightline_schemas::{Change, EventId, EventTime, IncidentMessage};
 
@@ -315,6 +316,14 @@ impl Expectation<'_> {
             let found = it.explain.iter().find(|explain| explain.step == *step);
             let found = found.map(|explain| (explain.absent, explain.unknown));
             self.same(&what(step), &found, Some(&Some(*absent)));
+        }
+        for (step, read) in wanted.read.iter().flatten() {
+            let found = it.explain.iter().find(|explain| explain.step == *step);
+            let found = found.and_then(|explain| explain.reading.clone()).map(|reading| {
+                let number = |read: Reading| (read.value, read.events);
+                (reading.of, reading.takes, number(reading.first), number(reading.last))
+            });
+            self.same(&what(step), &found, Some(&Some(read.clone())));
         }
         let previous = wanted.previous.map(|at| Some(all[at].incident.id));
         self.same(&what("previous"), &it.previous_incident, previous.as_ref());

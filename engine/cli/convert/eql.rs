@@ -10,6 +10,14 @@ use super::native::{Absence, Rule, Step, Until};
 /// The window of a sequence without `maxspan`.
 const WINDOW_DEFAULT: &str = "1d";
 
+/// A field whose value the events of a sequence share.
+#[derive(Clone, Debug)]
+struct Shared {
+    field: String,
+    /// Whether events without a value share that, too.
+    optional: bool,
+}
+
 /// Reads words and signs one after the other.
 pub(super) struct Reader {
     tokens: Vec<Token>,
@@ -66,12 +74,15 @@ impl Reader {
         }
     }
 
-    fn names(&mut self) -> Result<Vec<String>, String> {
-        let mut names = vec![self.name()?];
-        while self.sign(",") {
-            names.push(self.name()?);
+    fn shared(&mut self) -> Result<Vec<Shared>, String> {
+        let mut shared = Vec::new();
+        loop {
+            let optional = self.peek() == Some(&Token::Sign("?"));
+            shared.push(Shared { field: self.name()?, optional });
+            if !self.sign(",") {
+                return Ok(shared);
+            }
         }
-        Ok(names)
     }
 }
 
@@ -82,6 +93,9 @@ impl Reader {
 pub(super) fn convert(text: &str, id: &str) -> Result<Converted, String> {
     let mut reader = Reader { tokens: tokens(text)?, at: 0, left_out: Vec::new() };
     let rule = Rule { id: id.to_owned(), severity: "medium".to_owned(), ..Rule::default() };
+    if reader.word("sample") {
+        return Err("`sample`: only queries of events and sequences can be converted".to_owned());
+    }
     let mut rule = match reader.word("sequence") {
         true => sequence(&mut reader, rule)?,
         false => {
@@ -110,9 +124,10 @@ pub(super) fn convert(text: &str, id: &str) -> Result<Converted, String> {
 
 fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
     rule.ordered = true;
+    let mut common = Vec::new();
     loop {
         if reader.word("by") {
-            rule.by = reader.names()?;
+            common = reader.shared()?;
         } else if reader.word("with") {
             let what = reader.name()?;
             reader.expect("=")?;
@@ -125,7 +140,7 @@ fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
             break;
         }
     }
-    let mut own_keys: Vec<Vec<String>> = Vec::new();
+    let mut own_keys: Vec<Vec<Shared>> = Vec::new();
     while matches!(reader.peek(), Some(Token::Sign("[" | "!["))) {
         let absent = reader.sign("![");
         if !absent {
@@ -137,7 +152,7 @@ fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
         let mut runs = 1;
         loop {
             if reader.word("by") {
-                keys = reader.names()?;
+                keys = reader.shared()?;
             } else if reader.word("with") {
                 let what = reader.name()?;
                 reader.expect("=")?;
@@ -163,7 +178,7 @@ fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
         rule.until = Some(Until { conditions: query(reader)?, by: Vec::new() });
         reader.expect("]")?;
         if reader.word("by") {
-            until_keys = reader.names()?;
+            until_keys = reader.shared()?;
         }
     }
     if rule.window.is_empty() {
@@ -179,7 +194,8 @@ fn sequence(reader: &mut Reader, mut rule: Rule) -> Result<Rule, String> {
                 .to_owned(),
         );
     }
-    keys(&mut rule, own_keys, until_keys);
+    keys(reader, &mut rule, &[common], &[])?;
+    keys(reader, &mut rule, &own_keys, &until_keys)?;
     Ok(rule)
 }
 
@@ -190,19 +206,36 @@ fn is_measured_otherwise(steps: &[Step]) -> bool {
     happen > 1 && (is_absent(steps.first()) || is_absent(steps.last()))
 }
 
-/// The key's parts are those of the whole sequence, then those of the first step, which other steps hold in other fields.
-fn keys(rule: &mut Rule, own_keys: Vec<Vec<String>>, until_keys: Vec<String>) {
-    let first = own_keys.first().cloned().unwrap_or_default();
-    let held = |own: Vec<String>| {
-        first.iter().cloned().zip(own).filter(|(part, field)| part != field).collect::<Vec<_>>()
+/// Parts of the key: the fields of the first step, which other steps hold in others.
+fn keys(reader: &mut Reader, rule: &mut Rule, steps: &[Vec<Shared>], until: &[Shared]) -> Result<(), String> {
+    let Some(first) = steps.first() else { return Ok(()) };
+    if steps.iter().any(|own| own.len() != first.len()) || ![0, first.len()].contains(&until.len()) {
+        return Err("the steps of a sequence share as many fields each behind `by`".to_owned());
+    }
+    let held = |own: &[Shared]| -> Vec<(String, String)> {
+        let pairs = first.iter().zip(own).map(|(part, own)| (part.field.clone(), own.field.clone()));
+        pairs.filter(|(part, field)| part != field).collect()
     };
-    for (step, own) in rule.steps.iter_mut().zip(own_keys) {
-        step.by = held(own);
+    for (step, own) in rule.steps.iter_mut().zip(steps) {
+        step.by.extend(held(own));
     }
-    if let Some(until) = &mut rule.until {
-        until.by = held(until_keys);
+    if let Some(ends) = &mut rule.until {
+        ends.by.extend(held(until));
     }
-    rule.by.extend(first);
+    for (at, part) in first.iter().enumerate() {
+        let optional = steps.iter().filter(|own| own[at].optional).count();
+        match optional == steps.len() {
+            true => rule.optional.push(part.field.clone()),
+            false if optional > 0 => {
+                reader
+                    .left_out
+                    .push(format!("`?` before {} in some steps only: it must be there", part.field));
+            }
+            false => {}
+        }
+        rule.by.push(part.field.clone());
+    }
+    Ok(())
 }
 
 /// `process where …`

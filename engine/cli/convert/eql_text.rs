@@ -46,6 +46,11 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 false => Token::Number(rest[..end].parse().map_err(|_| at(text, rest, "no number"))?),
             });
             rest = &rest[unit..];
+        } else if let Some(name) = rest.strip_prefix('`')
+            && let Some(end) = name.find('`')
+        {
+            tokens.push(Token::Word(name[..end].to_owned()));
+            rest = &name[end + 1..];
         } else if first.is_alphabetic() || "_@`".contains(first) {
             let end =
                 rest.find(|c: char| !(c.is_alphanumeric() || "_.@`-".contains(c))).unwrap_or(rest.len());

@@ -1,6 +1,6 @@
 //! `sightline convert`: rules of others in our words, and what could not be carried over.
 //!
-//! [`eql`] reads Elastic's EQL, [`panther`] Panther's correlation rules. Both make a [`native::Rule`], which is written as
+//! [`eql`] reads Elastic's EQL, [`panther`] Panther's correlation rules with their tests. Both make a [`native::Rule`], which is written as
 //! YAML. [`sigma`] asks the core, which translates Sigma's rules anyway. What is left out is said, on stderr and in the
 //! head of the file: it is a draft for a person to look at.
 
@@ -9,12 +9,15 @@ mod eql_condition;
 mod eql_text;
 mod native;
 mod panther;
+mod panther_key;
+mod panther_tests;
 mod sigma;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use sightline_core::rule::tree::{Kind, Node};
 use sightline_core::rule::{Source, format};
 
 use crate::cli::exit::{CliError, Exit};
@@ -55,6 +58,16 @@ enum Language {
 struct Converted {
     rule: native::Rule,
     left_out: Vec<String>,
+}
+
+impl Converted {
+    /// What a part of the original says and nobody here knows is left out, and said to be.
+    fn leave_out(&mut self, node: &Node, of: &str, known: &[&str]) {
+        let Kind::Map(members) = &node.kind else { return };
+        let names = members.iter().filter_map(|(name, _)| name.scalar_text());
+        let unknown = names.filter(|name| !known.contains(&name.as_str()));
+        self.left_out.extend(unknown.map(|name| format!("`{name}` of {of}")));
+    }
 }
 
 /// Rules in our words, and what could not be carried over.

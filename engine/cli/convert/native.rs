@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A rule.
 #[derive(Clone, Debug, Default)]
@@ -12,12 +12,31 @@ pub(super) struct Rule {
     pub(super) description: String,
     pub(super) severity: String,
     pub(super) tags: Vec<String>,
+    /// Tactics and techniques of ATT&CK.
+    pub(super) tactics: Vec<String>,
+    pub(super) techniques: Vec<String>,
+    pub(super) references: Vec<String>,
+    pub(super) status: String,
+    /// It makes no incidents.
+    pub(super) is_silent: bool,
     pub(super) window: String,
     pub(super) ordered: bool,
     pub(super) by: Vec<String>,
+    /// Parts of the key that may be missing.
+    pub(super) optional: Vec<String>,
     pub(super) steps: Vec<Step>,
     /// What ends a sequence that has begun.
     pub(super) until: Option<Until>,
+    pub(super) tests: Vec<Test>,
+}
+
+/// A test.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Test {
+    pub(super) name: String,
+    pub(super) events: Vec<Value>,
+    /// Whether an incident must come of them.
+    pub(super) fires: bool,
 }
 
 /// What ends a sequence that has begun.
@@ -76,11 +95,33 @@ pub(super) fn yaml(rule: &Rule) -> String {
     if !rule.tags.is_empty() {
         line("tags", flow(&Value::from(rule.tags.clone())));
     }
+    let ids = [("tactics", &rule.tactics), ("techniques", &rule.techniques)];
+    let ids: serde_json::Map<_, _> = ids
+        .into_iter()
+        .filter(|(_, ids)| !ids.is_empty())
+        .map(|(name, ids)| (name.to_owned(), Value::from(ids.clone())))
+        .collect();
+    if !ids.is_empty() {
+        line("attack", flow(&ids.into()));
+    }
+    if !rule.references.is_empty() {
+        line("references", flow(&Value::from(rule.references.clone())));
+    }
+    if !rule.status.is_empty() {
+        line("status", flow(&rule.status.as_str().into()));
+    }
+    if rule.is_silent {
+        line("generate", "false".to_owned());
+    }
     line("window", rule.window.clone());
     if rule.ordered {
         line("ordered", "true".to_owned());
     }
-    line("by", flow(&Value::from(rule.by.clone())));
+    let part = |name: &String| match rule.optional.contains(name) {
+        true => json!({ "name": name, "optional": true }),
+        false => name.as_str().into(),
+    };
+    line("by", flow(&rule.by.iter().map(part).collect()));
     if let Some(until) = &rule.until {
         let by = match until.by.is_empty() {
             true => String::new(),
@@ -90,7 +131,20 @@ pub(super) fn yaml(rule: &Rule) -> String {
     }
     let _ = writeln!(out, "    steps:");
     rule.steps.iter().for_each(|step| write_step(step, &mut out));
+    if !rule.tests.is_empty() {
+        let _ = writeln!(out, "    tests:");
+        rule.tests.iter().for_each(|test| write_test(test, &mut out));
+    }
     out
+}
+
+fn write_test(test: &Test, out: &mut String) {
+    let none = if test.events.is_empty() { " []" } else { "" };
+    let _ = writeln!(out, "      - name: {}\n        events:{none}", flow(&test.name.as_str().into()));
+    for event in &test.events {
+        let _ = writeln!(out, "          - {}", flow(event));
+    }
+    let _ = writeln!(out, "        expect: {}", if test.fires { "[{}]" } else { "none" });
 }
 
 fn write_step(step: &Step, out: &mut String) {

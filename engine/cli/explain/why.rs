@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use sightline_core::rule::Source;
 use sightline_core::rule::excerpt::excerpt;
-use sightline_schemas::incident::Evidence;
+use sightline_schemas::incident::{Evidence, Reading, StepExplain};
 use sightline_schemas::{EventTime, Incident, IncidentId, IncidentMessage};
 
 use super::{Args, Format, Ruled, ask};
@@ -170,14 +170,9 @@ fn told(found: &Found, paint: Paint) -> String {
     let shared = incident.explain.iter().any(|step| step.rule != incident.rule.id);
     for step in &incident.explain {
         let name = if shared { format!("{}/{}", step.rule, step.step) } else { step.step.clone() };
-        let what = if step.values.is_empty() { "events" } else { "values" };
-        let has = if step.values.is_empty() { step.events } else { step.values.len() as u64 };
-        let mut line = format!("    {name}: {has} {what}, takes {}", step.needed);
-        if !step.values.is_empty() {
-            let values: Vec<String> = step.values.iter().map(|value| shown(value, 40)).collect();
-            line = format!("{line}: {}", shown(&values.join(", "), VALUE_CHARS_MAX));
-        }
-        lines.push(line);
+        let mut said = has(step).into_iter();
+        lines.extend(said.next().map(|first| format!("    {name}: {first}")));
+        lines.extend(said.map(|more| format!("        {more}")));
     }
     lines.push(String::new());
     lines.push(paint.bold("time line"));
@@ -193,6 +188,55 @@ fn told(found: &Found, paint: Paint) -> String {
         lines.push(paint.bad(&text));
     }
     lines.join("\n")
+}
+
+/// What a step has and what it takes, the most telling first.
+fn has(step: &StepExplain) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(reading) = &step.reading {
+        let (first, last) = (&reading.first, &reading.last);
+        said.push(format!("{} is {}, takes {}", reading.of, read(first), reading.takes));
+        if last != first {
+            said.push(format!("with the last match it is {}", read(last)));
+        }
+    }
+    if step.absent + step.unknown > 0 {
+        let times = format!("between {} and {}", step.first_at, step.last_at);
+        if step.absent > 0 {
+            said.push(format!("did not happen {times}{}", how_often(step.absent)));
+        }
+        if step.unknown > 0 {
+            let silent = "its source was silent, so nobody knows whether it happened";
+            said.push(format!("{silent}, {times}{}", how_often(step.unknown)));
+        }
+    }
+    let values: Vec<String> = step.values.iter().map(|value| shown(value, 40)).collect();
+    let values_said = shown(&values.join(", "), VALUE_CHARS_MAX);
+    match (said.is_empty(), values.len() as u64) {
+        (true, 0) => said.push(format!("{}, takes {}", counted(step.events, "event"), step.needed)),
+        (true, n) => said.push(format!("{}, takes {}: {values_said}", counted(n, "value"), step.needed)),
+        (false, 0) => {}
+        (false, _) => said.push(format!("values: {values_said}")),
+    }
+    said
+}
+
+/// The number, and the events that it was read over.
+fn read(reading: &Reading) -> String {
+    let number = (reading.value * 1e6).round() / 1e6;
+    let events = counted(reading.events, "event");
+    match reading.first_at == reading.last_at {
+        true => format!("{number} over {events} at {}", reading.first_at),
+        false => format!("{number} over {events} from {} to {}", reading.first_at, reading.last_at),
+    }
+}
+
+fn how_often(times: u64) -> String {
+    if times == 1 { String::new() } else { format!(", {times} times") }
+}
+
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn time_line(incident: &Incident, paint: Paint) -> Vec<String> {

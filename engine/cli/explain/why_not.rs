@@ -125,7 +125,7 @@ fn told(why_not: &WhyNot, paint: Paint) -> String {
     let key = why_not.key.iter().map(|part| format!("{}={}", part.name, shown(&part.value, 60)));
     let key = key.collect::<Vec<_>>().join(" ");
     let mut lines = vec![format!("{}  {key}", paint.bold(&why_not.rule))];
-    if why_not.missing.is_empty() && !why_not.incidents.is_empty() {
+    if why_not.missing.is_empty() && why_not.silent.is_none() && !why_not.incidents.is_empty() {
         let ids: Vec<String> = why_not.incidents.iter().map(|id| id.to_string()).collect();
         lines.push(format!("it fired: {}; ask why with --incident", ids.join(", ")));
     } else if !why_not.incidents.is_empty() {

@@ -237,6 +237,9 @@ impl KeyState {
         for absence in &found.absences {
             self.incidents[at].add_absence(rule, *absence);
         }
+        for (step, read) in &found.readings {
+            self.incidents[at].add_reading(rule, &rule.steps[usize::from(*step)], *read);
+        }
     }
 
     /// Whether each hit is an event of its own, as there is one step only.

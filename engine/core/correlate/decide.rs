@@ -41,6 +41,7 @@ impl Member {
 
     /// The moment that comes of a hit, for a rule that waits, once everything up to it is known.
     pub(super) fn decide(&mut self, rule: &Rule, by: Stamp, shadows: &Shadows) -> Decision {
+        let mut readings = Vec::new();
         let (moment, used, absences) = match &rule.pattern {
             _ if self.moments.binary_search(&by).is_ok() => return Decision::Nothing,
             Pattern::AllOf { distinct_events } => match &rule.steps[0].need {
@@ -56,6 +57,7 @@ impl Member {
                     if shadows.cover(by.at) {
                         return Decision::Found(Found::silent(by, by));
                     }
+                    readings = self.readings(rule, by.at);
                     (by, self.evidence_all_of(rule, Stamp::last_at(by.at)), Vec::new())
                 }
                 _ => return Decision::Nothing,
@@ -81,7 +83,7 @@ impl Member {
             }
         };
         self.add_moment(moment);
-        Decision::Found(Found { by, absences, ..Found::by(moment, true, used) })
+        Decision::Found(Found { by, absences, readings, ..Found::by(moment, true, used) })
     }
 
     /// What did not follow a hit; `None` where something did, or the sequence was ended meanwhile.

@@ -7,9 +7,11 @@ use sightline_schemas::EventTime;
 use sightline_schemas::incident::{Evidence, StepExplain};
 
 use crate::correlate::moments::Absence;
+use crate::correlate::readings::{ReadAt, Readings};
 use crate::hit::Measured;
 use crate::limits::LISTED_VALUES_MAX;
 use crate::pattern::{Stamp, TrackHit};
+use crate::rule::Step;
 
 /// The first and the last pieces of evidence, in event time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,6 +112,8 @@ pub struct StepEvidence {
     values: Listed,
     absent: u64,
     unknown: u64,
+    /// What it came to, where it measures, or limits what it counts.
+    readings: Option<Box<Readings>>,
 }
 
 impl StepEvidence {
@@ -127,6 +131,7 @@ impl StepEvidence {
             values: Listed::default(),
             absent: 0,
             unknown: 0,
+            readings: None,
         }
     }
 
@@ -159,6 +164,14 @@ impl StepEvidence {
         }
     }
 
+    /// Takes in what it came to at a moment.
+    pub(super) fn add_reading(&mut self, step: &Step, read: ReadAt) {
+        match &mut self.readings {
+            Some(readings) => readings.add(read),
+            None => self.readings = Readings::new(step, read).map(Box::new),
+        }
+    }
+
     /// Takes in the evidence of the same step of another incident.
     pub fn merge(&mut self, other: StepEvidence) {
         self.events += other.events;
@@ -167,6 +180,11 @@ impl StepEvidence {
         self.first_at = self.first_at.min(other.first_at);
         self.last_at = self.last_at.max(other.last_at);
         self.values.merge(other.values);
+        match (&mut self.readings, other.readings) {
+            (Some(readings), Some(more)) => readings.merge(*more),
+            (readings @ None, more) => *readings = more,
+            (Some(_), None) => {}
+        }
         for (stamp, shown) in other.ends.first.into_iter().chain(other.ends.last) {
             self.ends.add(stamp, shown);
         }
@@ -231,6 +249,7 @@ impl StepEvidence {
             values: self.values.texts(),
             absent: self.absent,
             unknown: self.unknown,
+            reading: self.readings.as_ref().map(|readings| readings.told()),
         }
     }
 }

@@ -10,6 +10,7 @@ use sightline_schemas::{
 use crate::attack::Attack;
 use crate::correlate::evidence::{Listed, StepEvidence};
 use crate::correlate::moments::Absence;
+use crate::correlate::readings::ReadAt;
 use crate::key::Normal;
 use crate::limits::FORMER_IDS_MAX;
 use crate::pattern::{Stamp, TrackHit};
@@ -144,6 +145,12 @@ impl IncidentState {
     pub(super) fn add_absence(&mut self, rule: &Rule, absence: Absence) {
         let at = self.step(rule, &rule.steps[usize::from(absence.step)]);
         self.steps[at].add_absence(absence);
+    }
+
+    /// Takes in what a step came to at a moment.
+    pub(super) fn add_reading(&mut self, rule: &Rule, step: &Step, read: ReadAt) {
+        let at = self.step(rule, step);
+        self.steps[at].add_reading(step, read);
     }
 
     /// Takes in a piece of evidence. `new_event` says whether its event is not yet evidence of this incident by another

@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod incident;
 pub mod key_state;
 mod moments;
+mod readings;
 mod settle;
 mod shadow;
 mod waiting;

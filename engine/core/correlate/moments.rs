@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::EventTime;
 use smallvec::SmallVec;
 
+use crate::correlate::readings::ReadAt;
 use crate::correlate::shadow::Shadows;
 use crate::correlate::waiting::Waiting;
 use crate::hit::Hit;
@@ -37,6 +38,8 @@ pub(super) struct Found {
     pub(super) used: Vec<Used>,
     /// What did not happen.
     pub(super) absences: Vec<Absence>,
+    /// What steps came to that measure, or limit what they count.
+    pub(super) readings: Vec<(u8, ReadAt)>,
     /// Whether it lies where the rule says nothing: then nothing is evidence of it, and it is not remembered.
     pub(super) is_silent: bool,
 }
@@ -55,7 +58,15 @@ pub(super) struct Absence {
 impl Found {
     /// A moment that is a hit.
     pub(super) fn by(moment: Stamp, is_new: bool, used: Vec<Used>) -> Self {
-        Found { moment, by: moment, is_new, used, absences: Vec::new(), is_silent: false }
+        Found {
+            moment,
+            by: moment,
+            is_new,
+            used,
+            absences: Vec::new(),
+            readings: Vec::new(),
+            is_silent: false,
+        }
     }
 
     /// A moment of which nothing is said.
@@ -173,6 +184,15 @@ impl Member {
                 track.mark_between(from, moment).into_iter().map(move |index| (at, index))
             })
             .collect()
+    }
+
+    /// What the steps come to that measure, or limit what they count, over the window that ends at a time.
+    pub(super) fn readings(&mut self, rule: &Rule, at: EventTime) -> Vec<(u8, ReadAt)> {
+        let steps = rule.steps.iter().zip(&mut self.tracks).enumerate();
+        let read = steps.map(|(place, (step, track))| {
+            Some((place as u8, ReadAt::of(step, track, at.minus(rule.window), at)?))
+        });
+        read.flatten().collect()
     }
 
     pub(super) fn add_moment(&mut self, moment: Stamp) {

@@ -19,12 +19,16 @@ pub(super) struct Reached {
     pub(super) span: Option<(EventTime, EventTime)>,
 }
 
-/// The hits of every step, in order of time.
-pub(super) fn in_order(steps: &[StepLog]) -> Vec<Vec<&Satisfied>> {
+/// The hits of every step that are free to count, in order of time.
+pub(super) fn in_order(
+    steps: &[StepLog],
+    is_free: impl Fn(usize, &Satisfied) -> bool,
+) -> Vec<Vec<&Satisfied>> {
     steps
         .iter()
-        .map(|step| {
-            let mut hits: Vec<&Satisfied> = step.satisfied.iter().collect();
+        .enumerate()
+        .map(|(at, step)| {
+            let mut hits: Vec<&Satisfied> = step.satisfied.iter().filter(|hit| is_free(at, hit)).collect();
             hits.sort_by_key(|hit| (hit.at, hit.event));
             hits
         })

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::explain::inquiry::Satisfied;
 use crate::explain::reached;
-use crate::rule::{Measure, Need, Range, Step};
+use crate::rule::{Need, Step};
 
 /// What something comes to, and what it should.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,36 +21,13 @@ pub struct Reading {
 
 /// The reading of a step that measures, or that limits what it counts, over these hits.
 pub(super) fn reading(step: &Step, hits: &[&Satisfied]) -> Option<Reading> {
-    let field = step.counted.as_ref().map(|(field, _)| field.name()).unwrap_or_default();
-    let count = f64::from(reached::has(&step.need, hits));
-    let (of, comes_to, range) = match &step.need {
-        Need::Measure(measure, range) => {
-            (format!("{} of {field}", name(*measure)), reached::reading(*measure, hits), range)
-        }
-        Need::Events(range) if is_limited(range) => ("number of events".to_owned(), Some(count), range),
-        Need::Values(range) if is_limited(range) => {
-            (format!("number of values of {field}"), Some(count), range)
-        }
-        Need::Events(_) | Need::Values(_) | Need::New(_) | Need::Nothing => return None,
+    let range = step.read()?;
+    let comes_to = match &step.need {
+        Need::Measure(measure, _) => reached::reading(*measure, hits),
+        _ => Some(f64::from(reached::has(&step.need, hits))),
     };
     let off = comes_to.map_or(0.0, |number| range.distance(number));
-    Some(Reading { of, comes_to, takes: range.to_string(), off })
-}
-
-/// Whether more than enough can be too much: then "20 of 3" tells nobody anything.
-fn is_limited(range: &Range) -> bool {
-    !range.is_open_above()
-}
-
-fn name(measure: Measure) -> String {
-    match measure {
-        Measure::Sum => "sum".to_owned(),
-        Measure::Average => "average".to_owned(),
-        Measure::Min => "smallest".to_owned(),
-        Measure::Max => "largest".to_owned(),
-        Measure::Median => "median".to_owned(),
-        Measure::Percentile(percent) => format!("{percent}th percentile"),
-    }
+    Some(Reading { of: step.read_as(), comes_to, takes: range.to_string(), off })
 }
 
 impl Reading {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use sightline_schemas::incident::Named;
 use sightline_schemas::{EventId, EventTime, IncidentId, Position};
 
+use crate::explain::ended::{self, Silent};
 use crate::explain::inquiry::{Inquiry, Satisfied, StepLog};
 use crate::explain::reached::{self, Reached};
 use crate::explain::reading::{Reading, reading};
@@ -36,6 +37,9 @@ pub struct WhyNot {
     /// last event, or of the key's own time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_micros: Option<i64>,
+    /// Nothing is missing, and nothing is said of it all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<Silent>,
 }
 
 /// What a step has.
@@ -171,7 +175,9 @@ pub enum Reason {
 pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
     let rule = inquiry.rules.rule(inquiry.rule);
     let unit = inquiry.rules.unit_of(inquiry.rule);
-    let hits = reached::in_order(&inquiry.steps);
+    // What an incident that ended has used up makes no other one.
+    let is_free = |at: usize, hit: &Satisfied| !ended::has_spent(inquiry, &rule.steps[at], hit);
+    let hits = reached::in_order(&inquiry.steps, is_free);
     let reached = reached::reached(rule, &hits);
     let mut steps = Vec::new();
     let mut missing = Vec::new();
@@ -195,6 +201,8 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
             missing.push(Missing { step: step.name.clone(), needed, has, reading, reasons });
         }
     }
+    let complete = reached.span.filter(|_| missing.is_empty());
+    let silent = complete.and_then(|(_, at)| ended::silent(inquiry, at));
     let waits_micros = match rule.timing {
         Timing::Settled { wait } if missing.is_empty() && inquiry.incidents.is_empty() => {
             Some(wait.saturating_add(rule.late))
@@ -211,6 +219,7 @@ pub(super) fn answer(inquiry: &Inquiry) -> WhyNot {
         steps,
         missing,
         waits_micros,
+        silent,
     }
 }
 
@@ -259,7 +268,7 @@ fn reasons(
     if let Some((hit, by)) = log.late.iter().min_by_key(|(_, by)| *by) {
         reasons.push(Reason::Late { piece: piece(hit), by_micros: *by });
     }
-    reasons.extend(spent(inquiry, log));
+    reasons.extend(ended::spent(inquiry, &rule.steps[at]));
     reasons.extend(nearest_miss(log, reached));
     if let Input::Completions(upstream) = rule.steps[at].input
         && log.satisfied.is_empty()
@@ -317,16 +326,6 @@ fn misplaced(rule: &Rule, at: usize, hits: &[Vec<&Satisfied>], reached: &Reached
     let taken = |index: &usize| reached.steps[at].contains(index);
     let free = hits[at].iter().enumerate().filter(|(index, _)| !taken(index)).map(|(_, hit)| *hit);
     free.min_by_key(distance).and_then(outside)
-}
-
-/// What was evidence of an incident that ended.
-fn spent(inquiry: &Inquiry, log: &StepLog) -> Option<Reason> {
-    let ended = inquiry.incidents.iter().filter(|incident| !incident.status.is_active());
-    let mut spent = ended.flat_map(|incident| {
-        let of = move |event: &EventId| incident.events.iter().any(|evidence| evidence.id == *event);
-        log.satisfied.iter().filter(move |hit| of(&hit.event)).map(|hit| (hit, incident.id))
-    });
-    spent.next().map(|(hit, incident)| Reason::Spent { piece: piece(hit), incident })
 }
 
 /// Of the events that fail the fewest comparisons the one nearest in time.

@@ -41,6 +41,13 @@ impl WhyNot {
             });
             lines.extend(missing.reasons.iter().map(|reason| format!("  {}", reason.said(time))));
         }
+        if let Some(silent) = &self.silent {
+            lines.push(format!(
+                "nothing is missing, and nothing is said: {} ended, and the rule is silent until {}",
+                silent.incident,
+                time(silent.until)
+            ));
+        }
         if let Some(waits) = self.waits_micros.filter(|_| self.span.is_some()) {
             let waits = print_duration(waits);
             lines.push(format!(

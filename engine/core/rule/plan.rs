@@ -1,6 +1,7 @@
 //! Plans: rules that are known to make sense. Only [`check`](crate::rule::check) makes a [`RuleSet`].
 
 use std::collections::HashMap;
+use std::fmt;
 
 use sightline_schemas::control::EngineSettings;
 use sightline_schemas::incident::{ScopeType, SeverityBasis};
@@ -230,6 +231,29 @@ pub struct Step {
     pub shown: Vec<Field>,
 }
 
+impl Step {
+    /// What the number must be that is read of it: of a step that measures, or that limits what it counts. Of any other one
+    /// it is enough to know how many events or values there are.
+    pub fn read(&self) -> Option<&Range> {
+        match &self.need {
+            Need::Measure(_, range) => Some(range),
+            // More than enough can be too much: then "20 of 3" tells nobody anything.
+            Need::Events(range) | Need::Values(range) => Some(range).filter(|range| !range.is_open_above()),
+            Need::New(_) | Need::Nothing => None,
+        }
+    }
+
+    /// What is read, for people: `sum of bytes_out`.
+    pub fn read_as(&self) -> String {
+        let field = self.counted.as_ref().map(|(field, _)| field.name()).unwrap_or_default();
+        match &self.need {
+            Need::Measure(measure, _) => format!("{measure} of {field}"),
+            Need::Values(_) | Need::New(_) => format!("number of values of {field}"),
+            Need::Events(_) | Need::Nothing => "number of events".to_owned(),
+        }
+    }
+}
+
 /// What can satisfy a step.
 #[derive(Debug)]
 pub enum Input {
@@ -269,6 +293,19 @@ pub enum Measure {
     Median,
     /// The number so many percent of the way from the smallest to the largest, in order; between two, in proportion.
     Percentile(f64),
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Measure::Sum => out.write_str("sum"),
+            Measure::Average => out.write_str("average"),
+            Measure::Min => out.write_str("smallest"),
+            Measure::Max => out.write_str("largest"),
+            Measure::Median => out.write_str("median"),
+            Measure::Percentile(percent) => write!(out, "{percent}th percentile"),
+        }
+    }
 }
 
 /// When a value counts as new to a key.

@@ -33,8 +33,8 @@ const TEXTS_MAX: usize = 24;
 /// So many event ids of a state can be referred to: the first ones.
 const IDS_MAX: usize = 64;
 /// Fields, by name, whose values are few: they are numbers of the shared words.
-const WORD_FIELDS: [&str; 9] =
-    ["tenant", "unit", "rule", "step", "source", "kind", "name", "version", "fingerprint"];
+const WORD_FIELDS: [&str; 11] =
+    ["tenant", "unit", "rule", "step", "source", "kind", "name", "version", "fingerprint", "of", "takes"];
 
 fn is_word(field: &str) -> bool {
     WORD_FIELDS.contains(&field)

@@ -10,20 +10,17 @@
 //! It shares nothing with the engine but the types of the messages.
 
 mod moments;
+mod shown;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sightline_schemas::incident::StepExplain;
 use sightline_schemas::{EventId, EventTime, IncidentId, Severity};
 
 use super::outcome::Summary;
 use moments::{ALIVE, Complete, Hit, Stamp, UNTIL, moments};
 use terms::weight;
-pub use terms::{Between, Compare, Event, Grown, Measure, Need, Only, Rematch, Rule, Step};
-
-/// Pieces of evidence of a step that an incident lists at either end.
-const LISTED_AT_EITHER_END: usize = 12;
+pub use terms::{Compare, Event, Exception, Grown, Measure, Need, Only, Rematch, Rule, Step, Wanted};
 
 /// When a rule of a unit is complete, and which one.
 type Moment = (Stamp, usize);
@@ -83,7 +80,9 @@ impl<'r> Oracle<'r> {
 
     /// Takes in an event.
     pub fn take(&mut self, event: &Event) {
-        for (rule, step) in self.steps() {
+        let is_excepted = |rule: usize| self.rules[rule].exceptions.iter().any(|it| it.holds(event));
+        let excepted: Vec<bool> = (0..self.rules.len()).map(is_excepted).collect();
+        for (rule, step) in self.steps().into_iter().filter(|(rule, _)| !excepted[*rule]) {
             let asked = &self.rules[rule].steps[step];
             let satisfied = asked.of_rule.is_none()
                 && (asked.kinds.is_empty() || asked.kinds.contains(&event.kind))
@@ -106,7 +105,7 @@ impl<'r> Oracle<'r> {
             let values = |field: &str| event.values(field).into_iter().map(str::to_owned).collect();
             self.give(event.tenant, hit, values);
         }
-        for rule in 0..self.rules.len() {
+        for rule in (0..self.rules.len()).filter(|rule| !excepted[*rule]) {
             let asked = &self.rules[rule];
             let alive =
                 asked.steps.iter().enumerate().filter_map(|(at, step)| Some((ALIVE + at, step.alive?.0)));
@@ -196,8 +195,16 @@ impl<'r> Oracle<'r> {
         }
     }
 
-    /// Leaves out of an incident what is open: which of the events of one instant speaks for a completion.
+    /// Leaves out of an incident what is open: which of the events of one instant speaks for a completion, and words.
     pub fn leave_open(rules: &[Rule], summary: &mut Summary) {
+        for reading in summary.explain.iter_mut().filter_map(|step| step.reading.as_mut()) {
+            reading.of.clear();
+            reading.takes.clear();
+            // Numbers that were read from JSON may be off by their last bit.
+            for read in [&mut reading.first, &mut reading.last] {
+                read.value = (read.value * 1e6).round() / 1e6;
+            }
+        }
         let rule = rules.iter().find(|rule| rule.id == summary.rule);
         if rule.is_some_and(|rule| rule.steps.iter().any(|step| step.of_rule.is_some())) {
             summary.sources.clear();
@@ -347,6 +354,10 @@ impl<'r> Oracle<'r> {
             Grown::Users => users.len(),
             Grown::Sources => sources.len(),
             Grown::Score => weights.values().sum(),
+            Grown::Values(step) => {
+                let counted = hits.iter().filter(|hit| (hit.rule, hit.step) == (opener, step));
+                counted.map(|hit| &hit.fields["v"]).collect::<BTreeSet<_>>().len()
+            }
         };
         let raised = rule.raises.iter().filter(|(what, least, _)| grown(*what) >= *least);
         let severity = raised.map(|(_, _, severity)| *severity).chain([own]).max().unwrap_or(own);
@@ -362,84 +373,14 @@ impl<'r> Oracle<'r> {
             sources,
             hosts,
             users,
-            evidence: listed(&by_step),
+            evidence: self.listed(&by_step),
             explain: self.explained(&by_step, &run),
         };
         let evidence = events.into_iter().map(|(_, event)| event).collect();
         Incident { first: first.0, last: last.0, opener, run, summary, evidence }
     }
-
-    fn explained(
-        &self,
-        by_step: &BTreeMap<(String, String), Vec<&Hit>>,
-        run: &[(Moment, Complete)],
-    ) -> Vec<StepExplain> {
-        let mut explained: Vec<StepExplain> =
-            by_step.iter().map(|(names, hits)| self.explain(names, hits)).collect();
-        for ((_, rule), complete) in run {
-            for (step, from, to, unknown) in &complete.absences {
-                let (id, name) = (&self.rules[*rule].id, &self.rules[*rule].steps[*step].name);
-                let known = explained.iter().position(|it| it.rule == *id && it.step == *name);
-                let at = known.unwrap_or_else(|| {
-                    explained.push(StepExplain {
-                        rule: id.clone(),
-                        step: name.clone(),
-                        needed: 0,
-                        events: 0,
-                        first_at: EventTime::MAX,
-                        last_at: EventTime::MIN,
-                        values: Vec::new(),
-                        absent: 0,
-                        unknown: 0,
-                    });
-                    explained.len() - 1
-                });
-                let it = &mut explained[at];
-                it.first_at = it.first_at.min(time(*from));
-                it.last_at = it.last_at.max(time(*to));
-                it.absent += u64::from(!unknown);
-                it.unknown += u64::from(*unknown);
-            }
-        }
-        explained.sort_by(|a, b| (&a.rule, &a.step).cmp(&(&b.rule, &b.step)));
-        explained
-    }
-
-    fn explain(&self, (rule, step): &(String, String), hits: &[&Hit]) -> StepExplain {
-        let need = self.rules[hits[0].rule].steps[hits[0].step].need;
-        let values: BTreeSet<String> = hits.iter().filter_map(|hit| hit.fields.get("v").cloned()).collect();
-        let (needed, values) = match need {
-            Need::Count(needed) => (needed.least, Vec::new()),
-            Need::Distinct(needed) => (needed.least, values.into_iter().collect()),
-            Need::Measure(..) => (1, Vec::new()),
-            Need::New { .. } => (1, values.into_iter().collect()),
-        };
-        StepExplain {
-            rule: rule.clone(),
-            step: step.clone(),
-            needed: needed as u32,
-            events: hits.len() as u64,
-            first_at: time(hits[0].at),
-            last_at: time(hits[hits.len() - 1].at),
-            values,
-            absent: 0,
-            unknown: 0,
-        }
-    }
 }
 
 fn time(seconds: i64) -> EventTime {
     EventTime::from_micros(seconds * 1_000_000)
-}
-
-/// The evidence that an incident lists: the first and the last of each step, all of it in order of time.
-fn listed(by_step: &BTreeMap<(String, String), Vec<&Hit>>) -> Vec<(EventTime, EventId, String, String)> {
-    let mut listed = Vec::new();
-    for ((rule, step), hits) in by_step {
-        let shown = |at: usize| at < LISTED_AT_EITHER_END || at + LISTED_AT_EITHER_END >= hits.len();
-        let hits = hits.iter().enumerate().filter(|(at, _)| shown(*at));
-        listed.extend(hits.map(|(_, hit)| (time(hit.at), hit.event, rule.clone(), step.clone())));
-    }
-    listed.sort();
-    listed
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sightline_schemas::{EventId, Severity};
 
-use super::terms::{Between, Need, Rule, Step};
+use super::terms::{Need, Rule, Step};
 
 /// An event, or the completion of a rule, satisfies a step for a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +59,8 @@ impl Hit {
 }
 
 impl Rule {
-    pub(super) fn unit(&self) -> &str {
+    /// The rules whose incidents it shares: its group, or itself.
+    pub fn unit(&self) -> &str {
         self.group.as_ref().unwrap_or(&self.id)
     }
 
@@ -85,9 +86,9 @@ impl Rule {
                 unless.push(at);
                 continue;
             }
-            let Need::Count(Between { least, most: None }) = step.need else {
-                panic!("a sequence takes events")
-            };
+            let Need::Count(wanted) = step.need else { panic!("a sequence takes events") };
+            assert!(!wanted.is_limited(), "a sequence takes so many events or more");
+            let least = wanted.least();
             let own = SeqPlace {
                 step: at,
                 least: step.gap_min,
@@ -162,7 +163,7 @@ fn all_of(rule: &Rule, within: &[&Hit]) -> bool {
         .iter()
         .enumerate()
         .filter_map(|(at, step)| match step.need {
-            Need::Count(needed) => Some((at, needed.least)),
+            Need::Count(wanted) => Some((at, wanted.least())),
             Need::Distinct(_) | Need::Measure(..) | Need::New { .. } => None,
         })
         .collect();

@@ -30,6 +30,12 @@ pub struct Rule {
     pub generate: bool,
     /// From how many on of what an incident has the severity is raised.
     pub raises: Vec<(Grown, usize, Severity)>,
+    /// Least seconds between two updates of an incident, where it is not the setting's.
+    pub coalesce: Option<i64>,
+    /// How many pieces of evidence of a step are listed, where the rule says so.
+    pub listed: Option<usize>,
+    /// Events of which one of these holds are nothing to the rule.
+    pub exceptions: Vec<Exception>,
     pub steps: Vec<Step>,
     /// What ends a sequence that has begun: events of this kind.
     pub until: Option<&'static str>,
@@ -53,6 +59,8 @@ pub enum Grown {
     Users,
     Sources,
     Score,
+    /// Distinct values that this step of the rule counts.
+    Values(usize),
 }
 
 impl Grown {
@@ -65,7 +73,28 @@ impl Grown {
             Grown::Users => "users",
             Grown::Sources => "sources",
             Grown::Score => "score",
+            Grown::Values(_) => "values",
         }
+    }
+}
+
+/// Events of which all of this holds are nothing to a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exception {
+    pub kind: Option<&'static str>,
+    pub tagged: bool,
+    /// A value of `b`.
+    pub b: Option<&'static str>,
+    /// From this second on it holds no longer.
+    pub expires: Option<i64>,
+}
+
+impl Exception {
+    pub(super) fn holds(self, event: &Event) -> bool {
+        self.expires.is_none_or(|expires| event.at < expires)
+            && self.kind.is_none_or(|kind| event.kind == kind)
+            && (!self.tagged || event.tagged)
+            && self.b.is_none_or(|value| event.fields.get("b") == Some(&value))
     }
 }
 
@@ -122,11 +151,11 @@ pub struct Step {
 /// How much a step takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Need {
-    Count(Between),
+    Count(Wanted),
     /// Distinct values of the field `v`.
-    Distinct(Between),
+    Distinct(Wanted),
     /// A measure of the field `n`, and what it must be.
-    Measure(Measure, Compare, f64),
+    Measure(Measure, Wanted),
     /// A value of `v` not seen for so many seconds, after so many seconds of learning.
     New {
         learn: i64,
@@ -134,12 +163,9 @@ pub enum Need {
     },
 }
 
-/// From so many on, up to so many if limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Between {
-    pub least: usize,
-    pub most: Option<usize>,
-}
+/// What a number must be: all of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wanted(pub [Option<(Compare, f64)>; 2]);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
@@ -154,18 +180,46 @@ pub enum Measure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     Gte,
+    Gt,
+    Lte,
     Lt,
     Eq,
+    Neq,
 }
 
-impl Between {
+impl Wanted {
     /// So many or more.
     pub fn from(least: usize) -> Self {
-        Between { least, most: None }
+        Wanted([Some((Compare::Gte, least as f64)), None])
     }
 
-    pub(super) fn holds(self, count: usize) -> bool {
-        count >= self.least && self.most.is_none_or(|most| count <= most)
+    /// The conditions, one by one.
+    pub fn all(self) -> impl Iterator<Item = (Compare, f64)> {
+        self.0.into_iter().flatten()
+    }
+
+    fn holds(self, number: f64) -> bool {
+        self.all().all(|(compare, than)| compare.holds(number, than))
+    }
+
+    /// Of what is counted there must be something.
+    fn counts(self, count: usize) -> bool {
+        count > 0 && self.holds(count as f64)
+    }
+
+    /// The least number, from 1 on, that is not too small.
+    pub(super) fn least(self) -> usize {
+        let least = |(compare, than): (Compare, f64)| match compare {
+            Compare::Gte | Compare::Eq => than as usize,
+            Compare::Gt => than as usize + 1,
+            Compare::Lte | Compare::Lt | Compare::Neq => 1,
+        };
+        self.all().map(least).max().unwrap_or(1).max(1)
+    }
+
+    /// Whether enough can be too much.
+    pub fn is_limited(self) -> bool {
+        self.all().any(|(compare, _)| !matches!(compare, Compare::Gte | Compare::Gt))
     }
 }
 
@@ -182,28 +236,40 @@ impl Need {
     /// Whether further events can undo it.
     pub(super) fn can_be_undone(self) -> bool {
         match self {
-            Need::Count(between) | Need::Distinct(between) => between.most.is_some(),
+            Need::Count(wanted) | Need::Distinct(wanted) => wanted.is_limited(),
             Need::Measure(..) | Need::New { .. } => true,
         }
     }
 
     pub(super) fn holds(self, hits: &[&Hit]) -> bool {
         match self {
-            Need::Count(between) => between.holds(hits.len()),
-            Need::Distinct(between) => {
-                between.holds(hits.iter().map(|hit| &hit.fields["v"]).collect::<BTreeSet<_>>().len())
-            }
-            Need::Measure(measure, compare, than) => {
-                let number = |hit: &&Hit| hit.fields["n"].parse().expect("`n` is a number");
-                measure.of(hits.iter().map(number).collect()).is_some_and(|found| compare.holds(found, than))
-            }
+            Need::Count(wanted) => wanted.counts(hits.len()),
+            Need::Distinct(wanted) => wanted.counts(values(hits)),
+            Need::Measure(measure, wanted) => measure.of(hits).is_some_and(|found| wanted.holds(found)),
             Need::New { .. } => unreachable!("asked of single hits"),
+        }
+    }
+
+    /// What the hits come to, where it takes more than enough of them to tell.
+    pub(super) fn read(self, hits: &[&Hit]) -> Option<f64> {
+        match self {
+            Need::Count(wanted) => wanted.is_limited().then_some(hits.len() as f64),
+            Need::Distinct(wanted) => wanted.is_limited().then_some(values(hits) as f64),
+            Need::Measure(measure, _) => measure.of(hits),
+            Need::New { .. } => None,
         }
     }
 }
 
+/// How many distinct values of `v` they have.
+fn values(hits: &[&Hit]) -> usize {
+    hits.iter().map(|hit| &hit.fields["v"]).collect::<BTreeSet<_>>().len()
+}
+
 impl Measure {
-    fn of(self, mut numbers: Vec<f64>) -> Option<f64> {
+    fn of(self, hits: &[&Hit]) -> Option<f64> {
+        let number = |hit: &&Hit| hit.fields["n"].parse().expect("`n` is a number");
+        let mut numbers: Vec<f64> = hits.iter().map(number).collect();
         numbers.sort_by(f64::total_cmp);
         let (first, last) = (*numbers.first()?, *numbers.last()?);
         let along = |share: f64| {
@@ -223,11 +289,26 @@ impl Measure {
 }
 
 impl Compare {
+    /// As a rule calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compare::Gte => "gte",
+            Compare::Gt => "gt",
+            Compare::Lte => "lte",
+            Compare::Lt => "lt",
+            Compare::Eq => "eq",
+            Compare::Neq => "neq",
+        }
+    }
+
     fn holds(self, number: f64, than: f64) -> bool {
         match self {
             Compare::Gte => number >= than,
+            Compare::Gt => number > than,
+            Compare::Lte => number <= than,
             Compare::Lt => number < than,
             Compare::Eq => number == than,
+            Compare::Neq => number != than,
         }
     }
 }
