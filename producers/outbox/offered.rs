@@ -170,8 +170,8 @@ impl Preparation {
             return Err(Reject::new(Reason::MissingField, "an event without a source: say who reports it"));
         }
         let subject = EventSubject { tenant: tenant.to_owned(), source: source.to_owned() };
-        let tree = wire::decode(body, form)?;
-        edge::to_event(tree, body, &subject, now(), &self.profiles).map(|event| event.id)
+        let event = edge::Draft::read(body, form)?.into_event(&subject, now(), &self.profiles)?;
+        Ok(EventId::of(&event, body))
     }
 }
 
