@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::group::{Grouping, Placed};
+use sightline_producers::packing::Packing;
+
+use super::group::{EVENT_WAIT, Grouping, Placed};
 use super::lines::{Line, Splitter, bytes_max};
 use super::place::{self, Place};
 use super::{packed, rotation};
@@ -19,8 +21,6 @@ use crate::record::Press;
 
 /// Bytes read at once. A batch is what is in them, at most.
 const READ_BYTES: usize = 256 << 10;
-/// How long the last lines of a file wait for more of their event.
-const EVENT_WAIT: Duration = Duration::from_secs(2);
 
 /// Some lines, and how far the file is read when they are delivered.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl Tail {
         if self.open.is_some() || self.ended {
             return Ok(None);
         }
-        if packed::is_packed(&self.live).unwrap_or(false) {
+        if matches!(packed::packing(&self.live), Ok(Packing::Gzip | Packing::Zstd)) {
             self.is_packed = true;
             let file = packed::unfold(&self.live, &self.folder)?;
             // By the same name there may be another file since.
@@ -314,6 +314,12 @@ impl Tail {
         // What was not begun, and is there packed, is the file itself.
         if !(next.opened.is_unfolded && next.place.inode == place.inode) {
             tracing::warn!(file = %self.live.display(), "the file that was being read is gone: going on with the next");
+            for sealed in rotation::sealed(&self.live, since) {
+                tracing::warn!(
+                    file = %sealed.display(),
+                    "not read, for how it is packed: have logs packed with gzip or zstd, or later"
+                );
+            }
         }
         *place = next.place;
         Ok(next.opened)
@@ -387,7 +393,7 @@ fn take(fed: Vec<(Option<Line>, u64)>, place: &mut Place, lines: &mut Vec<Placed
             hasher.update(format!("{} {} {}\n", place.inode, place.cuts, place.offset).as_bytes());
             hasher.update(bytes);
             let name = format!("file:{}", &hasher.finalize().to_hex()[..32]);
-            lines.push(Placed { line, place: name, offset: place.offset });
+            lines.push(Placed { line, place: Some(name), offset: place.offset });
         }
         place.offset += taken;
     }

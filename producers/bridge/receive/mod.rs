@@ -26,7 +26,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sightline_producers::PublishError;
+use sightline_producers::{PublishError, crash_point};
 use sightline_schemas::edge::{Reason, Reject};
 use tokio::net::TcpListener;
 
@@ -83,7 +83,9 @@ impl Desk {
     /// Delivers what was posted, once: whoever posted can try again.
     pub async fn take(&self, items: Vec<Item>, evidence: Option<&Kept>) -> Vec<Outcome> {
         self.tally.read(items.len());
+        crash_point!(AfterRead);
         let outcomes = self.delivery.deliver(items, evidence).await;
+        crash_point!(AfterKept);
         for outcome in &outcomes {
             self.tally.ended(outcome.fate(), 1);
         }

@@ -178,7 +178,7 @@ async fn without_a_spool_a_file_waits_and_rejected_lines_are_kept_in_another() {
     assert_eq!(count(&server, "EVENTS").await, 30, "each leaves alone");
 }
 
-fn pack(from: &Path, to: &Path) {
+pub fn pack(from: &Path, to: &Path) {
     let bytes = std::fs::read(from).expect("read");
     let file = File::create(to).expect("created");
     if to.extension().is_some_and(|extension| extension == "zst") {
@@ -299,4 +299,85 @@ async fn a_stream_is_read_once_and_our_own_streams_are_not() {
     let distinct: BTreeSet<String> =
         events(&server).await.iter().map(|event| event["source_event_id"].to_string()).collect();
     assert_eq!(distinct.len(), 700);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_packed_in_a_way_that_is_not_read_is_refused_by_name_with_what_to_do() {
+    const XZ: &[u8] = b"\xfd7zXZ\0\0\x04";
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log, old) =
+        (place.path().join("state"), place.path().join("app.log"), place.path().join("old"));
+    std::fs::write(&old, XZ).expect("written");
+    let output = once(&server, &state, "logs", &["native", old.to_str().expect("plain path")]);
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+    assert!(
+        words(&output).contains("is packed with xz") && words(&output).contains("xz -dc"),
+        "{}",
+        words(&output)
+    );
+
+    // Put aside and packed before it was read to its end: that is a gap, and the file is named.
+    append(&log, 0..10);
+    once(&server, &state, "logs", &arguments(&log));
+    append(&log, 10..20);
+    // Held open, so that the disk gives its number to no other.
+    let _held = File::open(&log).expect("opened");
+    std::fs::remove_file(&log).expect("removed");
+    std::fs::write(place.path().join("app.log.1.xz"), XZ).expect("written");
+    append(&log, 20..30);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("sent 10") && words(&output).contains("gaps 1"), "{}", words(&output));
+    assert!(words(&output).contains("app.log.1.xz"), "{}", words(&output));
+}
+
+/// The lines of an audit event, each a message of its own.
+async fn publish(server: &Server, subject: &str, lines: &[&str]) {
+    let client = async_nats::connect(server.url()).await.expect("the server listens");
+    for line in lines {
+        client.publish(subject.to_owned(), (*line).to_owned().into()).await.expect("sent");
+    }
+    client.flush().await.expect("sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_an_audit_event_are_one_event_on_a_subject_too() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let sample = std::fs::read_to_string(crate::stage::data("logs/auditd.log")).expect("a sample");
+    let start = sample.find("type=SYSCALL msg=audit(1778241601").expect("the event of a started program");
+    let lines: Vec<&str> = sample[start..].lines().take(6).collect();
+    // Its last line has no other behind it, and it is no last line either: it waits, and then leaves.
+    let last = "type=SYSCALL msg=audit(1778241699.001:900): arch=c000003e syscall=2 success=no";
+
+    // No stream keeps it.
+    let arguments = ["auditd", "--subject", "audit.lines"];
+    let running = Running::start(&mut command(&server.url(), &place.path().join("a"), "logs", &arguments));
+    running.wait_for("no stream keeps this subject");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    publish(&server, "audit.lines", &lines).await;
+    publish(&server, "audit.lines", &[last]).await;
+    let log = wait_for_events(&server, 2).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("auditd: read 2, sent 2"), "{said}");
+    assert_eq!(log[0]["fields"]["types"].as_array().map(Vec::len), Some(6), "{}", log[0]);
+    assert_eq!(log[1]["fields"]["serial"], "900");
+
+    // A stream keeps it; one message holds several lines.
+    let config = async_nats::jetstream::stream::Config {
+        name: "RAW".to_owned(),
+        subjects: vec!["raw.>".to_owned()],
+        ..Default::default()
+    };
+    server.jetstream().await.create_stream(config).await.expect("stream created");
+    let several = lines[..3].join("\n");
+    publish(&server, "raw.audit", &[several.as_str(), lines[3], lines[4], lines[5], last]).await;
+    let run = || once(&server, &place.path().join("b"), "logs", &["auditd", "--subject", "raw.audit"]);
+    let output = run();
+    assert!(words(&output).contains("auditd: read 2, sent 2"), "{}", words(&output));
+    let output = run();
+    assert!(words(&output).contains("auditd: read 0, sent 0"), "{}", words(&output));
+    let log = events(&server).await;
+    assert_eq!(log[2]["fields"]["types"].as_array().map(Vec::len), Some(6), "{}", log[2]);
 }
