@@ -114,25 +114,38 @@ impl Running {
         wait(what, || self.said().contains(what).then_some(()).ok_or_else(|| self.said()));
     }
 
+    /// Writes pieces into its standard input, one after the other, and closes it; as far as it lives to read them.
+    pub fn write(&mut self, pieces: Vec<String>, pause: Duration) {
+        let mut stdin = self.child.stdin.take().expect("piped");
+        std::thread::spawn(move || {
+            for piece in pieces {
+                if stdin.write_all(piece.as_bytes()).is_err() {
+                    return;
+                }
+                std::thread::sleep(pause);
+            }
+        });
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_none()
+    }
+
     /// Kills it where it stands.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Kills it where it stands, after a while.
-    pub fn kill_after(&self, pause: Duration) -> std::thread::JoinHandle<()> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        std::thread::spawn(move || {
-            std::thread::sleep(pause);
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("our own child");
-        })
-    }
-
     /// Asks it to stop, and gives its exit code and all that it said.
-    pub fn stop(mut self) -> (Option<i32>, String) {
+    pub fn stop(self) -> (Option<i32>, String) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("our own child");
+        self.ended()
+    }
+
+    /// Waits until it ended, and gives its exit code and all that it said.
+    pub fn ended(mut self) -> (Option<i32>, String) {
         let until = Instant::now() + LONG;
         let status = loop {
             match self.child.try_wait().expect("our own child") {
