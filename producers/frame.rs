@@ -77,6 +77,8 @@ pub struct Frame<W> {
 pub struct Framer<W> {
     framing: Framing,
     open: Vec<Open<W>>,
+    /// Bytes of the frame that was closed last: the next one will not be far from it.
+    bytes_before: usize,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,7 @@ const ARRAY_HEADER_BYTES: usize = 5;
 impl<W> Framer<W> {
     /// Without any open frame.
     pub fn new(framing: Framing) -> Self {
-        Framer { framing, open: Vec::new() }
+        Framer { framing, open: Vec::new(), bytes_before: 0 }
     }
 
     /// Whether no frame is open.
@@ -122,7 +124,7 @@ impl<W> Framer<W> {
             full.push(self.close(0));
         }
         let place = at.unwrap_or_else(|| {
-            self.open.push(Open::begin(&event, now));
+            self.open.push(Open::begin(&event, self.bytes_before, now));
             self.open.len() - 1
         });
         let open = &mut self.open[place];
@@ -155,13 +157,15 @@ impl<W> Framer<W> {
     }
 
     fn close(&mut self, place: usize) -> Frame<W> {
-        self.open.remove(place).close(self.framing.zstd)
+        let open = self.open.remove(place);
+        self.bytes_before = open.body.len();
+        open.close(self.framing.zstd)
     }
 }
 
 impl<W> Open<W> {
-    fn begin(event: &Ready<'_>, now: Instant) -> Self {
-        let mut body = Vec::with_capacity(4 * event.body.len());
+    fn begin(event: &Ready<'_>, bytes: usize, now: Instant) -> Self {
+        let mut body = Vec::with_capacity(bytes + event.body.len());
         if event.form == Form::MessagePack {
             body.extend([ARRAY_32, 0, 0, 0, 0]);
         }

@@ -178,7 +178,8 @@ impl Preparation {
 /// JSON without line breaks, which would end its line in a frame. Inside of JSON they can only be blanks between tokens.
 fn one_line(body: &[u8], form: Form) -> Cow<'_, [u8]> {
     let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    if form == Form::MessagePack || !body.iter().any(breaks) {
+    // Two searches for one byte each are several times as fast as one for either.
+    if form == Form::MessagePack || !(body.contains(&b'\n') || body.contains(&b'\r')) {
         return Cow::Borrowed(body);
     }
     Cow::Owned(body.iter().map(|byte| if breaks(byte) { b' ' } else { *byte }).collect())

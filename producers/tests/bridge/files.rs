@@ -381,3 +381,30 @@ async fn the_lines_of_an_audit_event_are_one_event_on_a_subject_too() {
     let log = events(&server).await;
     assert_eq!(log[2]["fields"]["types"].as_array().map(Vec::len), Some(6), "{}", log[2]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_read_on_when_its_server_was_away() {
+    let mut server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let config = async_nats::jetstream::stream::Config {
+        name: "RAW".to_owned(),
+        subjects: vec!["raw.>".to_owned()],
+        ..Default::default()
+    };
+    server.jetstream().await.create_stream(config).await.expect("stream created");
+    let line = |number: u32| format!("{{\"source\":\"app\",\"kind\":\"line\",\"n\":{number}}}");
+    let lines: Vec<String> = (0..20).map(line).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    publish(&server, "raw.app", &lines[..10]).await;
+    let arguments = ["native", "--subject", "raw.app"];
+    let running = Running::start(&mut command(&server.url(), place.path(), "logs", &arguments));
+    wait_for_events(&server, 10).await;
+    // What reads the stream on the server is gone with it.
+    server.restart();
+    publish(&server, "raw.app", &lines[10..]).await;
+    let log = wait_for_events(&server, 20).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("native: read 20, sent 20, duplicate 0, rejected 0"), "{said}");
+    assert_eq!(numbers(&log), (0..20).collect::<Vec<_>>());
+}

@@ -86,22 +86,35 @@ pub fn printed(output: &Output) -> Vec<Value> {
 pub struct Running {
     child: Child,
     said: Arc<Mutex<String>>,
+    printed: Arc<Mutex<String>>,
+}
+
+/// Gathers what comes, line by line.
+fn hear(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let heard = Arc::new(Mutex::new(String::new()));
+    let all = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(from);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            all.lock().expect("nobody panics with it").push_str(&line);
+            line.clear();
+        }
+    });
+    heard
 }
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().expect("the bridge runs");
-        let said = Arc::new(Mutex::new(String::new()));
-        let (heard, stderr) = (Arc::clone(&said), child.stderr.take().expect("piped"));
-        std::thread::spawn(move || {
-            let mut reader = BufReader::new(stderr);
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-                heard.lock().expect("nobody panics with it").push_str(&line);
-                line.clear();
-            }
-        });
-        Running { child, said }
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the bridge runs");
+        let said = hear(child.stderr.take().expect("piped"));
+        let printed = hear(child.stdout.take().expect("piped"));
+        Running { child, said, printed }
+    }
+
+    /// The lines that it wrote to standard output.
+    pub fn printed(&self) -> Vec<String> {
+        self.printed.lock().expect("nobody panics with it").lines().map(str::to_owned).collect()
     }
 
     pub fn said(&self) -> String {

@@ -18,7 +18,7 @@ const START_WITHOUT_BUS: Duration = Duration::from_millis(2_100);
 /// Latest death of a life, after it had something to do.
 const LIFE_MILLIS_MAX: u64 = 350;
 /// How long a life may take to come by its point; where it does not, it is killed elsewhere.
-const POINT_WAIT: Duration = Duration::from_secs(3);
+const POINT_WAIT: Duration = Duration::from_secs(5);
 
 /// Something that gives a bridge work, the same whenever it is asked, and what all of it must come to.
 pub trait Source {

@@ -18,6 +18,8 @@ mod polled;
 mod posted;
 mod syslog;
 
+pub use ends::adds_up;
+
 fn kills() -> u32 {
     let Ok(text) = std::env::var("SIGHTLINE_TEST_BRIDGE_KILLS") else { return 4 };
     text.parse().unwrap_or_else(|_| panic!("SIGHTLINE_TEST_BRIDGE_KILLS={text:?} is no number"))
