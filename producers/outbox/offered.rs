@@ -2,6 +2,7 @@
 //! the engine would dead-letter is refused here.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sightline_schemas::edge::{self, Reason, Reject};
@@ -72,6 +73,12 @@ pub enum Check {
     AsTheEngine,
     /// Nothing: for recordings that go as they are, whatever they are.
     Nothing,
+}
+
+thread_local! {
+    /// The subject of the event that is being checked. Its texts are kept for the next one, which needs as much room.
+    static SUBJECT: RefCell<EventSubject> =
+        const { RefCell::new(EventSubject { tenant: String::new(), source: String::new() }) };
 }
 
 /// How events are made ready.
@@ -169,9 +176,12 @@ impl Preparation {
         if source.trim().is_empty() {
             return Err(Reject::new(Reason::MissingField, "an event without a source: say who reports it"));
         }
-        let subject = EventSubject { tenant: tenant.to_owned(), source: source.to_owned() };
-        let event = edge::Draft::read(body, form)?.into_event(&subject, now(), &self.profiles)?;
-        Ok(EventId::of(&event, body))
+        SUBJECT.with_borrow_mut(|subject| {
+            tenant.clone_into(&mut subject.tenant);
+            source.clone_into(&mut subject.source);
+            let event = edge::Draft::read(body, form)?.into_event(subject, now(), &self.profiles)?;
+            Ok(EventId::of(&event, body))
+        })
     }
 }
 

@@ -133,7 +133,7 @@ impl Campaign {
     /// One life, which ends at a point or at any moment.
     async fn live(&mut self, source: &mut impl Source, life: u32, kills: u32) {
         let begins_with_bus = self.bus_is_there;
-        let point = (life % 2 == 0).then(|| self.point(source)).flatten();
+        let point = life.is_multiple_of(2).then(|| self.point(source)).flatten();
         let mut running = self.start(source, point);
         source.started(&mut running);
         source.more(&self.server, self.bus_is_there).await;

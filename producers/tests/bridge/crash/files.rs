@@ -74,7 +74,11 @@ impl Followed {
 /// What one call of the kernel leaves; every third without a line that says that it is the last.
 pub fn audit_event(at: usize) -> String {
     let stamp = format!("msg=audit(1778241601.{:03}:{})", at % 1_000, at + 1);
-    let end = if at % 3 == 0 { String::new() } else { format!("type=PROCTITLE {stamp}: proctitle=636174\n") };
+    let end = if at.is_multiple_of(3) {
+        String::new()
+    } else {
+        format!("type=PROCTITLE {stamp}: proctitle=636174\n")
+    };
     format!(
         "type=SYSCALL {stamp}: arch=c000003e syscall=59 success=yes exe=\"/usr/bin/cat\" key=\"k\"\n\
          type=EXECVE {stamp}: argc=2 a0=\"cat\" a1=\"{at}\"\ntype=CWD {stamp}: cwd=\"/root\"\n{end}"

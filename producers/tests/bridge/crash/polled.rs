@@ -78,7 +78,7 @@ impl Source for Polled {
             }
             self.service.list(list.path, list.name, items, list.page_max);
         }
-        if self.parts % 3 == 0 {
+        if self.parts.is_multiple_of(3) {
             self.service.misbehave(&[Fault::HalfBody]);
         }
     }

@@ -159,12 +159,12 @@ fn of_sentracore(at: usize) -> Request {
     const PATH: &str = "/api/v1/ingest/events";
     let event = |part: usize| {
         let mut event = json!({"source": "powershell-hunt", "host_id": "win-01", "kind": "process_start", "number": at, "part": part});
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             event["source_event_id"] = format!("{at}-{part}").into();
         }
         event
     };
-    if at % 3 > 0 {
+    if !at.is_multiple_of(3) {
         return json_request(PATH, &event(0), 200, 1, 0);
     }
     let mut batch: Vec<Value> = (0..5).map(event).collect();
