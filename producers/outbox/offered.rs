@@ -188,8 +188,7 @@ impl Preparation {
 /// JSON without line breaks, which would end its line in a frame. Inside of JSON they can only be blanks between tokens.
 fn one_line(body: &[u8], form: Form) -> Cow<'_, [u8]> {
     let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    // Two searches for one byte each are several times as fast as one for either.
-    if form == Form::MessagePack || !(body.contains(&b'\n') || body.contains(&b'\r')) {
+    if form == Form::MessagePack || memchr::memchr2(b'\n', b'\r', body).is_none() {
         return Cow::Borrowed(body);
     }
     Cow::Owned(body.iter().map(|byte| if breaks(byte) { b' ' } else { *byte }).collect())
