@@ -18,7 +18,7 @@ use sightline_schemas::wire::{self, Form};
 use crate::server::Server;
 
 /// How long anything that must happen may take, on a machine that does a lot besides.
-pub const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_secs(240);
 
 /// A server that takes events, dead letters and evidence.
 pub async fn server_with_streams() -> Server {

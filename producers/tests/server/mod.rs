@@ -16,7 +16,7 @@ use sightline_schemas::subject::{EVENTS_STREAM, EVENTS_SUBJECTS};
 const START_MAX: Duration = Duration::from_secs(20);
 
 /// How long it may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_secs(240);
 
 /// A message of the log.
 pub struct Stored {
