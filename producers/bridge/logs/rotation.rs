@@ -11,7 +11,7 @@ use sightline_producers::packing::Sealed;
 const READABLE: [&str; 2] = ["gz", "zst"];
 
 /// The number by which the disk knows a file.
-pub fn inode(path: &Path) -> io::Result<u64> {
+fn inode(path: &Path) -> io::Result<u64> {
     fs::metadata(path).map(|metadata| metadata.ino())
 }
 

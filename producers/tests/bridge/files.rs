@@ -408,3 +408,28 @@ async fn a_stream_is_read_on_when_its_server_was_away() {
     assert!(said.contains("native: read 20, sent 20, duplicate 0, rejected 0"), "{said}");
     assert_eq!(numbers(&log), (0..20).collect::<Vec<_>>());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_packed_before_it_was_noted_that_it_was_read_is_read_once() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    std::fs::write(&log, "").expect("written");
+    once(&server, &state, "logs", &arguments(&log));
+    append(&log, 0..100);
+    // All of it is kept, and that it is so is not noted.
+    let mut dies = command(&server.url(), &state, "logs", &arguments(&log));
+    let mut running = Running::start(dies.env("SIGHTLINE_CRASH_POINT", "after_kept:1"));
+    running.wait_for("crash point after_kept");
+    running.kill();
+    append(&log, 100..110);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    pack(&log, &place.path().join("app.log.1.gz"));
+    // Often under the number of the one that is gone; its first lines are those of the other.
+    append(&log, 0..5);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("native: read 115, sent 15, duplicate 100"), "{}", words(&output));
+    let mut expected: Vec<u64> = (0..110).chain(0..5).collect();
+    expected.sort_unstable();
+    assert_eq!(numbers(&wait_for_events(&server, 115).await), expected);
+}
