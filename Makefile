@@ -14,7 +14,7 @@ help:
 	@echo 'make demo   replay two recorded intrusions through a real NATS server, and check every firing'
 	@echo 'make test   run all tests, those against a real NATS server too'
 	@echo 'make check  formatting and lints'
-	@echo 'make crash  the long run: worker and server killed 1,000 times (KILLS=n)'
+	@echo 'make crash  the long run: worker and server killed 1,000 times (KILLS=n), each bridge 30 times (BRIDGE_KILLS=n)'
 	@echo 'make sim    the long run: 10,000 simulated lives of a worker (SEEDS=n)'
 	@echo 'make bench  what is reached, measured against every target (long); make bench-quick in five minutes'
 	@echo 'make sigma  the long run: SigmaHQ against rsigma, 20,000 random correlations against pySigma (EACH=n)'
@@ -43,12 +43,17 @@ check: cargo
 
 # The long runs of what `make test` runs in short.
 KILLS ?= 1000
+BRIDGE_KILLS ?= 30
 SEEDS ?= 10000
 CASES ?= 200000
 
 crash: cargo
 	@server=$$(sh deploy/nats-server.sh) && \
-	NATS_SERVER_BIN="$$server" SIGHTLINE_TEST_CRASH_KILLS=$(KILLS) $(CARGO) test --locked --test crash -- --nocapture
+	export NATS_SERVER_BIN="$$server" && \
+	SIGHTLINE_TEST_CRASH_KILLS=$(KILLS) $(CARGO) test --locked --test crash -- --nocapture && \
+	SIGHTLINE_TEST_CRASH_KILLS=$(KILLS) $(CARGO) test --locked -p sightline-producers --test crash -- --nocapture && \
+	SIGHTLINE_TEST_BRIDGE_KILLS=$(BRIDGE_KILLS) \
+	$(CARGO) test --locked -p sightline-producers --test bridge crash:: -- --nocapture --test-threads 2
 
 sim: cargo
 	SIGHTLINE_TEST_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --test sim -- --nocapture

@@ -77,6 +77,8 @@ pub struct Frame<W> {
 pub struct Framer<W> {
     framing: Framing,
     open: Vec<Open<W>>,
+    /// Bytes of the frame that was closed last: the next one will not be far from it.
+    bytes_before: usize,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,7 @@ const ARRAY_HEADER_BYTES: usize = 5;
 impl<W> Framer<W> {
     /// Without any open frame.
     pub fn new(framing: Framing) -> Self {
-        Framer { framing, open: Vec::new() }
+        Framer { framing, open: Vec::new(), bytes_before: 0 }
     }
 
     /// Whether no frame is open.
@@ -108,8 +110,13 @@ impl<W> Framer<W> {
         self.open.is_empty()
     }
 
-    /// Adds an event; gives the frames that are full now, oldest first.
-    pub fn add(&mut self, event: Ready<'_>, waiting: Option<W>, now: Instant) -> Vec<Frame<W>> {
+    /// Adds an event; gives the frames that are full now, oldest first. The time is asked for where a frame begins.
+    pub fn add(
+        &mut self,
+        event: Ready<'_>,
+        waiting: Option<W>,
+        now: impl FnOnce() -> Instant,
+    ) -> Vec<Frame<W>> {
         let mut full = Vec::new();
         let mut at = self.open.iter().position(|open| open.takes(&event));
         if let Some(place) = at
@@ -122,7 +129,7 @@ impl<W> Framer<W> {
             full.push(self.close(0));
         }
         let place = at.unwrap_or_else(|| {
-            self.open.push(Open::begin(&event, now));
+            self.open.push(Open::begin(&event, self.bytes_before, now()));
             self.open.len() - 1
         });
         let open = &mut self.open[place];
@@ -155,13 +162,15 @@ impl<W> Framer<W> {
     }
 
     fn close(&mut self, place: usize) -> Frame<W> {
-        self.open.remove(place).close(self.framing.zstd)
+        let open = self.open.remove(place);
+        self.bytes_before = open.body.len();
+        open.close(self.framing.zstd)
     }
 }
 
 impl<W> Open<W> {
-    fn begin(event: &Ready<'_>, now: Instant) -> Self {
-        let mut body = Vec::with_capacity(4 * event.body.len());
+    fn begin(event: &Ready<'_>, bytes: usize, now: Instant) -> Self {
+        let mut body = Vec::with_capacity(bytes + event.body.len());
         if event.form == Form::MessagePack {
             body.extend([ARRAY_32, 0, 0, 0, 0]);
         }
@@ -251,9 +260,9 @@ mod tests {
     #[test]
     fn each_source_fills_its_own_frame_and_the_rest_comes_at_the_end() {
         let (mut framer, now) = (framer(2), NOW());
-        assert!(framer.add(event("b", b"1"), Some(1), now).is_empty());
-        assert!(framer.add(event("a", b"2"), None, now).is_empty());
-        let full = framer.add(event("b", b"3"), Some(3), now);
+        assert!(framer.add(event("b", b"1"), Some(1), || now).is_empty());
+        assert!(framer.add(event("a", b"2"), None, || now).is_empty());
+        let full = framer.add(event("b", b"3"), Some(3), || now);
         assert_eq!(sizes(&full), [("events.default.b", 2)]);
         assert_eq!(
             (&full[0].message.body()[..], full[0].message.content_type()),
@@ -270,7 +279,7 @@ mod tests {
         for form in [Form::Json, Form::MessagePack, Form::Ndjson] {
             let (mut framer, now) = (framer(2), NOW());
             let event = Ready { form, ..event("a", &[0x80]) };
-            assert!(framer.add(event, None, now).is_empty());
+            assert!(framer.add(event, None, || now).is_empty());
             let alone = &framer.finish()[0].message;
             let sent = if form == Form::Ndjson { Form::Json } else { form };
             assert_eq!(*alone, Message::raw("default", "a", &[0x80][..], sent));
@@ -282,7 +291,7 @@ mod tests {
         let (mut framer, now) = (framer(3), NOW());
         let map = [0x81, 0xa1, b'a', 1];
         let add = |framer: &mut Framer<u32>| {
-            framer.add(Ready { form: Form::MessagePack, ..event("a", &map) }, None, now)
+            framer.add(Ready { form: Form::MessagePack, ..event("a", &map) }, None, || now)
         };
         assert!(add(&mut framer).is_empty() && add(&mut framer).is_empty());
         let full = add(&mut framer);
@@ -295,9 +304,9 @@ mod tests {
         let (mut framer, now) = (framer(100), NOW());
         let later = now + Duration::from_millis(3);
         assert_eq!(framer.next_due(), None);
-        framer.add(event("a", b"1"), None, now);
-        framer.add(event("b", b"2"), None, later);
-        framer.add(event("a", b"3"), None, later);
+        framer.add(event("a", b"1"), None, || now);
+        framer.add(event("b", b"2"), None, || later);
+        framer.add(event("a", b"3"), None, || later);
         assert_eq!(framer.next_due(), Some(now + Duration::from_millis(5)));
         assert!(framer.due(now + Duration::from_millis(4)).is_empty());
         assert_eq!(sizes(&framer.due(now + Duration::from_millis(5))), [("events.default.a", 2)]);
@@ -307,29 +316,29 @@ mod tests {
     #[test]
     fn long_events_and_many_sources_close_frames_early() {
         let (mut framer, now) = (framer(100), NOW());
-        framer.add(event("a", b"y"), None, now);
+        framer.add(event("a", b"y"), None, || now);
         assert_eq!(
-            sizes(&framer.add(event("a", &[b'x'; 1_000]), None, now)),
+            sizes(&framer.add(event("a", &[b'x'; 1_000]), None, || now)),
             [("events.default.a", 1), ("events.default.a", 1)]
         );
         for source in 0..OPEN_MAX {
-            assert!(framer.add(event(&format!("s{source}"), b"z"), None, now).is_empty());
+            assert!(framer.add(event(&format!("s{source}"), b"z"), None, || now).is_empty());
         }
-        assert_eq!(sizes(&framer.add(event("one-more", b"z"), None, now)), [("events.default.s0", 1)]);
+        assert_eq!(sizes(&framer.add(event("one-more", b"z"), None, || now)), [("events.default.s0", 1)]);
     }
 
     #[test]
     fn what_gets_smaller_is_compressed_and_keeps_its_id() {
         let mut framer = Framer::<u32>::new(Framing { events_max: 2, zstd: Some(1), ..Framing::default() });
         let body = [b'x'; 300];
-        framer.add(event("a", &body), None, NOW());
-        let full = framer.add(event("a", &body), None, NOW());
+        framer.add(event("a", &body), None, NOW);
+        let full = framer.add(event("a", &body), None, NOW);
         let message = &full[0].message;
         assert_eq!(message.headers().collect::<Vec<_>>(), [("Content-Encoding", "zstd")]);
         let plain = zstd::decode_all(&message.body()[..]).expect("zstd");
         assert_eq!(plain, [&body[..], &body].join(&b'\n'));
         assert_eq!(message.id(), EventId::from_raw("default", "a", &plain));
-        framer.add(event("a", b"1"), None, NOW());
+        framer.add(event("a", b"1"), None, NOW);
         assert_eq!(framer.finish()[0].message.headers().count(), 0);
     }
 
@@ -345,7 +354,7 @@ mod tests {
             let mut framer = framer(2);
             let mut full = Vec::new();
             for trace in traces {
-                full = framer.add(Ready { trace, ..event("a", b"{}") }, None, NOW());
+                full = framer.add(Ready { trace, ..event("a", b"{}") }, None, NOW);
             }
             let said: Vec<String> = full[0].message.headers().map(|(_, value)| value.to_owned()).collect();
             assert_eq!(said, expected.iter().map(ToString::to_string).collect::<Vec<_>>());

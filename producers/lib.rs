@@ -6,7 +6,7 @@
 //!
 //! Underneath, [`message`] is one message ready to leave, and [`publisher`] brings it into the log and reports what became
 //! of it; [`in_flight`] is what it remembers of messages that the server has not acknowledged yet. [`program`] is how the
-//! programs of this crate begin and end.
+//! programs of this crate begin and end, and [`packing`] tells them how a file is packed.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,6 +20,9 @@
 //! # }
 //! ```
 
+#[doc(hidden)]
+pub mod crash_point;
+
 pub mod connect;
 pub mod draft;
 pub mod frame;
@@ -27,6 +30,7 @@ pub mod in_flight;
 pub mod message;
 pub mod metrics;
 pub mod outbox;
+pub mod packing;
 pub mod program;
 pub mod pseudonyms;
 pub mod publish_error;

@@ -23,6 +23,7 @@ use sightline_schemas::subject::HEADER_CONTENT_TYPE;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
+use crate::crash_point;
 use crate::in_flight::{Done, Due, Flight, InFlight, Window};
 use crate::message::Message;
 use crate::publish_error::PublishError;
@@ -346,6 +347,7 @@ impl Task {
                 let first = self.in_flight.sent(ticket, connection, Instant::now());
                 let counter = if first { &self.counters.sent } else { &self.counters.resent };
                 counter.fetch_add(message.events().into(), Ordering::Relaxed);
+                crash_point!(AfterSend);
             }
             Ok(Err(error)) if error.kind() == PublishErrorKind::Send => {
                 self.in_flight.postpone(ticket, error.to_string(), Instant::now());
@@ -362,6 +364,7 @@ impl Task {
         };
         match Answer::read(answer) {
             Answer::Stored(stored) => {
+                crash_point!(AfterAcknowledgement);
                 let Some(flight) = self.in_flight.finish(ticket) else { return };
                 let events = u64::from(flight.message.events());
                 self.counters.acknowledged.fetch_add(events, Ordering::Relaxed);

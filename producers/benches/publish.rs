@@ -23,6 +23,11 @@ const OF_UNFRAMED: f64 = 5.0;
 /// Runs of each.
 const ROUNDS: usize = 3;
 
+/// The events of a round, made beforehand: what is measured is bringing them into the log.
+fn bodies(round: usize, events: usize) -> Vec<Vec<u8>> {
+    (0..events).map(|n| body(round, n)).collect()
+}
+
 fn body(round: usize, n: usize) -> Vec<u8> {
     format!(
         r#"{{"source":"bench","source_event_id":"{round}-{n}","occurred_at":"2026-05-08T12:00:00Z","kind":"process_start","severity":"low","host_id":"WS-{:04}","user":"user{:04}","fields":{{"image":"C:\\Windows\\System32\\svchost.exe","pid":{n},"parent_image":"C:\\Windows\\System32\\services.exe","integrity":"System"}}}}"#,
@@ -38,10 +43,11 @@ async fn bare(server: &Server, round: usize, events: usize) -> f64 {
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(format!("{inbox}.*")).await.expect("subscribed");
     let window = PublisherConfig::default().messages_in_flight_max;
+    let bodies = bodies(round, events);
     let start = Instant::now();
     let mut on_their_way = 0;
-    for n in 0..events {
-        let body = Bytes::from(body(round, n));
+    for (n, body) in bodies.into_iter().enumerate() {
+        let body = Bytes::from(body);
         let message = Message::raw("default", "bench", body, Form::Json);
         let mut headers = HeaderMap::new();
         headers.insert("Content-Type", message.content_type());
@@ -64,9 +70,10 @@ async fn bare(server: &Server, round: usize, events: usize) -> f64 {
 async fn publisher(server: &Server, round: usize, events: usize) -> f64 {
     let client = Connect::to(server.url()).open("bench").await.expect("the server listens");
     let publisher = Publisher::start(client, PublisherConfig::default()).await.expect("started");
+    let bodies = bodies(round, events);
     let start = Instant::now();
-    for n in 0..events {
-        let message = Message::raw("default", "bench", body(round, n), Form::Json);
+    for body in bodies {
+        let message = Message::raw("default", "bench", body, Form::Json);
         publisher.publish(message).await.expect("taken");
     }
     publisher.flush().await.expect("in the log");
@@ -76,9 +83,10 @@ async fn publisher(server: &Server, round: usize, events: usize) -> f64 {
 async fn outbox(server: &Server, round: usize, events: usize, config: OutboxConfig) -> f64 {
     let client = Connect::to(server.url()).open("bench").await.expect("the server listens");
     let outbox = Outbox::start(client, config).await.expect("started");
+    let bodies = bodies(round, events);
     let start = Instant::now();
-    for n in 0..events {
-        outbox.publish(Raw::json("default", "bench", &body(round, n))).await.expect("taken");
+    for body in &bodies {
+        outbox.publish(Raw::json("default", "bench", body)).await.expect("taken");
     }
     outbox.flush().await.expect("in the log");
     events as f64 / start.elapsed().as_secs_f64()

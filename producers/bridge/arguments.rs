@@ -53,7 +53,7 @@ pub struct Common {
     /// Whose events these are.
     #[arg(long, default_value = "default", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tenant: String,
-    /// Stop when the source has nothing more to give now.
+    /// Stop when the source has nothing more to give now; where others send, when nobody has for five seconds.
     #[arg(long)]
     pub once: bool,
     /// Write what would be sent to standard output, a JSON object a line; send nothing and remember nothing.

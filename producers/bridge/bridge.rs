@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long a bridge that is told to stop waits for what is on disk: the next start sends the rest.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// With `--once`, senders that sent nothing for this long have nothing more to give.
+const QUIET: Duration = Duration::from_secs(5);
+
 /// A bridge that is open for its source.
 pub struct Bridge {
     /// The way to the bus.
@@ -111,6 +114,34 @@ impl Bridge {
     /// The counts of a source.
     pub fn tally(&self, source: &str) -> Arc<Tally> {
         self.ledger.of(source)
+    }
+
+    /// Says when a source that others send to is at its end: told to stop, or, with `--once`, when nobody has sent anything
+    /// for a while.
+    pub fn end(&self) -> watch::Receiver<bool> {
+        if !self.once {
+            return self.stop.clone();
+        }
+        let (ended, end) = watch::channel(false);
+        let (mut stop, ledger) = (self.stop.clone(), self.ledger.clone());
+        tokio::spawn(async move {
+            let mut before = ledger.read();
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(QUIET) => {}
+                    // An error means that the program ends.
+                    _ = stop.wait_for(|stop| *stop) => break,
+                }
+                let now = ledger.read();
+                if now == before {
+                    break;
+                }
+                before = now;
+            }
+            // Nobody listens any more: it has ended by itself.
+            let _ = ended.send(true);
+        });
+        end
     }
 
     /// Waits, or hears the word to stop before: true then.

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sightline_producers::crash_point;
+
 /// The cursors of one bridge process.
 #[derive(Clone, Debug)]
 pub struct Cursors {
@@ -123,7 +125,10 @@ impl Cursors {
             batch.insert(key.as_bytes(), value);
         }
         self.db().apply_batch(batch).map_err(|source| self.error(source))?;
-        self.db().flush_async().await.map(drop).map_err(|source| self.error(source))
+        crash_point!(BeforeCursorFlush);
+        self.db().flush_async().await.map(drop).map_err(|source| self.error(source))?;
+        crash_point!(AfterCursor);
+        Ok(())
     }
 
     fn error(&self, source: sled::Error) -> CursorError {

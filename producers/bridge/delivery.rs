@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use sightline_producers::crash_point;
 use sightline_producers::outbox::Keeping;
 use sightline_producers::{Kept as Place, Message, Metrics, Outbox, PublishError, Publisher, Raw};
 use sightline_schemas::edge::{Reason, Reject};
@@ -141,6 +142,7 @@ impl Delivery {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), Stopped> {
         tally.read(items.len());
+        crash_point!(AfterRead);
         let mut left = items;
         loop {
             let outcomes = tokio::select! {
@@ -156,6 +158,7 @@ impl Delivery {
                 }
             }
             if left.is_empty() {
+                crash_point!(AfterKept);
                 return Ok(());
             }
             tokio::select! {
@@ -181,7 +184,9 @@ impl Delivery {
             let why = format!("{} bytes are more than the server takes", evidence.bytes.len());
             return Err(PublishError::Refused { subject: message.subject().to_owned(), why });
         }
-        Ok(evidence.kept(bus.bring(message).await?))
+        let kept = evidence.kept(bus.bring(message).await?);
+        crash_point!(AfterEvidence);
+        Ok(kept)
     }
 
     /// Looks after the bus until told to stop: whether it takes what waits on the disk.
@@ -242,6 +247,7 @@ impl Delivery {
                 Item::Event(draft) => self.begin(draft, evidence, until).await,
             });
         }
+        crash_point!(AfterHandOver);
         let outcomes = join_all(begun.into_iter().map(|one| self.end(one, until))).await;
         if self.bus().is_some_and(|bus| !bus.spooled) {
             let failed = outcomes.iter().find_map(|outcome| match outcome {
@@ -326,7 +332,10 @@ impl Delivery {
         tracing::warn!(source = rejected.source, reason = rejected.reject.reason.as_str(), "rejected");
         let why = if bus.takes(rejected.bytes.len()) {
             match within(until, bus.bring(rejects::letter(&self.tenant, &rejected))).await {
-                Ok(Ok(_)) => return Outcome::Rejected(rejected.reject),
+                Ok(Ok(_)) => {
+                    crash_point!(AfterReject);
+                    return Outcome::Rejected(rejected.reject);
+                }
                 Ok(Err(error)) => error.to_string(),
                 Err(late) => late,
             }

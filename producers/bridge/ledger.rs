@@ -113,6 +113,11 @@ impl Ledger {
         self.lock().iter().map(|(source, tally)| format!("{source}: {}", tally.summary())).collect()
     }
 
+    /// Records that were read so far, of all sources.
+    pub fn read(&self) -> u64 {
+        self.lock().values().map(|tally| tally.read.load(Ordering::Relaxed)).sum()
+    }
+
     /// Whether everything that was read found its end.
     pub fn adds_up(&self) -> bool {
         self.lock().values().all(|tally| tally.unfinished() == 0)

@@ -341,7 +341,7 @@ impl Inner {
         }
         self.counters.accepted.fetch_add(1, Ordering::Relaxed);
         let was_empty = desk.framer.is_empty();
-        let full = desk.framer.add(ready, waiting, Instant::now());
+        let full = desk.framer.add(ready, waiting, Instant::now);
         desk.outgoing.extend(full);
         if was_empty && !desk.framer.is_empty() {
             self.wake.notify_one();

@@ -2,6 +2,7 @@
 //! the engine would dead-letter is refused here.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sightline_schemas::edge::{self, Reason, Reject};
@@ -72,6 +73,12 @@ pub enum Check {
     AsTheEngine,
     /// Nothing: for recordings that go as they are, whatever they are.
     Nothing,
+}
+
+thread_local! {
+    /// The subject of the event that is being checked. Its texts are kept for the next one, which needs as much room.
+    static SUBJECT: RefCell<EventSubject> =
+        const { RefCell::new(EventSubject { tenant: String::new(), source: String::new() }) };
 }
 
 /// How events are made ready.
@@ -169,16 +176,19 @@ impl Preparation {
         if source.trim().is_empty() {
             return Err(Reject::new(Reason::MissingField, "an event without a source: say who reports it"));
         }
-        let subject = EventSubject { tenant: tenant.to_owned(), source: source.to_owned() };
-        let tree = wire::decode(body, form)?;
-        edge::to_event(tree, body, &subject, now(), &self.profiles).map(|event| event.id)
+        SUBJECT.with_borrow_mut(|subject| {
+            tenant.clone_into(&mut subject.tenant);
+            source.clone_into(&mut subject.source);
+            let event = edge::Draft::read(body, form)?.into_event(subject, now(), &self.profiles)?;
+            Ok(EventId::of(&event, body))
+        })
     }
 }
 
 /// JSON without line breaks, which would end its line in a frame. Inside of JSON they can only be blanks between tokens.
 fn one_line(body: &[u8], form: Form) -> Cow<'_, [u8]> {
     let breaks = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    if form == Form::MessagePack || !body.iter().any(breaks) {
+    if form == Form::MessagePack || memchr::memchr2(b'\n', b'\r', body).is_none() {
         return Cow::Borrowed(body);
     }
     Cow::Owned(body.iter().map(|byte| if breaks(byte) { b' ' } else { *byte }).collect())

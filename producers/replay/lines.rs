@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context;
+use sightline_producers::packing::Packing;
 use tokio::sync::mpsc;
 
 /// Longest line. The server takes no message above 8 MiB with the shipped configuration.
@@ -17,9 +18,6 @@ const BATCH_LINES: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Batches that wait to be published.
 const BATCHES_WAITING: usize = 8;
-
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// One line of a file.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,7 +40,7 @@ impl Input {
     /// Opens a file; `-` is standard input.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// When it cannot be opened, or is packed in a way that is not read.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         if path == Path::new("-") {
             return Ok(Input {
@@ -56,7 +54,16 @@ impl Input {
         let about = file.metadata().with_context(|| format!("cannot open {name}"))?;
         anyhow::ensure!(!about.is_dir(), "cannot read {name}: it is a directory");
         let bytes = about.is_file().then_some(about.len());
-        Ok(Input { name, reader: Box::new(file), bytes })
+        let input = Input { name, reader: Box::new(file), bytes };
+        // A pipe with a name tells it when it is read.
+        if bytes.is_some() {
+            let mut head = Vec::new();
+            File::open(path)?.take(Packing::HEAD_BYTES as u64).read_to_end(&mut head)?;
+            if let Packing::Sealed(sealed) = Packing::of(&head) {
+                anyhow::bail!(sealed.refusal(&input.name));
+            }
+        }
+        Ok(input)
     }
 }
 
@@ -162,16 +169,15 @@ fn decompressed(reader: Counted) -> io::Result<Box<dyn BufRead>> {
     let mut reader = BufReader::with_capacity(1 << 16, reader);
     // A pipe may give its first bytes one by one, so they are gathered rather than peeked at.
     let mut start = Vec::new();
-    reader.by_ref().take(ZSTD.len() as u64).read_to_end(&mut start)?;
-    let (gzip, zstd) = (start.starts_with(&GZIP), start.starts_with(&ZSTD));
+    reader.by_ref().take(Packing::HEAD_BYTES as u64).read_to_end(&mut start)?;
+    let packing = Packing::of(&start);
     let whole = io::Cursor::new(start).chain(reader);
-    Ok(if gzip {
+    Ok(match packing {
         // Multi: files that were appended to one another are one file, as gzip itself reads them.
-        Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(whole)))
-    } else if zstd {
-        Box::new(BufReader::new(zstd::Decoder::with_buffer(whole)?))
-    } else {
-        Box::new(whole)
+        Packing::Gzip => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(whole))),
+        Packing::Zstd => Box::new(BufReader::new(zstd::Decoder::with_buffer(whole)?)),
+        Packing::Plain => Box::new(whole),
+        Packing::Sealed(sealed) => return Err(io::Error::other(sealed.refusal("it"))),
     })
 }
 
@@ -225,6 +231,14 @@ mod tests {
         }
         assert_eq!(lines_of(b"").expect("empty"), []);
         assert_eq!(lines_of(b"x").expect("one byte"), [Line::Whole(b"x".to_vec())]);
+    }
+
+    #[test]
+    fn what_is_packed_in_another_way_is_refused_before_anything_is_read() {
+        let mut file = tempfile::NamedTempFile::new().expect("temporary file");
+        file.write_all(b"\xfd7zXZ\0\0\x04").expect("written");
+        let refused = Input::open(file.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("is packed with xz") && refused.contains("xz -dc"), "{refused}");
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn add(framer: &mut Framer<()>, event: &Recorded) -> Vec<Frame<()>> {
     let id = EventId::from_raw(&event.tenant, &event.source, &event.body);
     let (tenant, source) = (&*event.tenant, &*event.source);
     let ready = Ready { tenant, source, form: event.form, body: &event.body, id, trace: None };
-    framer.add(ready, None, Instant::now())
+    framer.add(ready, None, Instant::now)
 }
 
 async fn publish(publisher: &Publisher, frames: Vec<Frame<()>>, run: &str) -> anyhow::Result<()> {

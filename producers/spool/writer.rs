@@ -12,6 +12,7 @@ use super::folder::Folder;
 use super::ledger::Segment;
 use super::record::Record;
 use super::{Request, Shared, Survives, told};
+use crate::crash_point;
 use crate::frame::Frame;
 use crate::message::Message;
 use crate::outbox::{Kept, Waiting};
@@ -105,11 +106,13 @@ impl Writer {
         }
         self.roll(number);
         let end = self.shared.ledger().segments.back().map_or(0, |segment| segment.bytes);
+        crash_point!(HalfRecord, self.folder.file.write_all(&buffer[..buffer.len() / 2]));
         self.until_it_works("write", |writer| {
             let written = writer.folder.file.write_all(&buffer);
             // A part of a record would stand before the whole one.
             written.inspect_err(|_| cut_off(&mut writer.folder.file, end))
         });
+        crash_point!(AfterRecord);
         self.buffer = buffer;
         self.shared.ledger().written(bytes, frame.message.events());
         self.shared.changed.notify_all();
@@ -173,7 +176,10 @@ impl Writer {
         };
         if cursor != self.cursor {
             match self.folder.cursor.write(cursor) {
-                Ok(()) => self.cursor = cursor,
+                Ok(()) => {
+                    self.cursor = cursor;
+                    crash_point!(AfterSpoolCursor);
+                }
                 // It costs repetition after a restart, no more.
                 Err(error) => tracing::warn!(%error, "the cursor of the spool cannot be written"),
             }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use sightline_schemas::edge::{Reason, Reject};
 
-use super::Record;
+use super::{Record, sockaddr};
 use crate::mapping::convert::unhex;
 
 /// Fields that the kernel writes in hexadecimal where they hold blanks, quotes or more than ASCII.
@@ -87,6 +87,13 @@ fn join(lines: Lines) -> Map<String, Value> {
                 path.retain(|name, _| !NAMING.contains(&name.as_str()));
                 line.retain(|name, _| NAMING.contains(&name.as_str()));
                 paths.push(Value::Object(path));
+            }
+            // Whom a socket talks to. An enriched line says the same once more.
+            "SOCKADDR" => {
+                let parts = line.get("saddr").and_then(Value::as_str).and_then(sockaddr::parts);
+                line.retain(|name, _| NAMING.contains(&name.as_str()) || name == "saddr");
+                let parts = parts.into_iter().flatten().filter(|(_, value)| !value.is_empty());
+                line.extend(parts.map(|(name, value)| (name.to_owned(), value.into())));
             }
             _ => {}
         }
@@ -258,6 +265,7 @@ mod tests {
                     type=SYSCALL msg=audit(1.0:8): syscall=2 success=no\n\
                     rubbish\n\
                     type=EXECVE msg=audit(1.0:7): argc=3 a0=\"curl\" a1=\"-o\" a2_len=10 a2[1]=\"/x\" a2[0]=\"/tmp\"\n\
+                    type=SOCKADDR msg=audit(1.0:7): saddr=020001BBC63364070000000000000000\u{1d}SADDR={ saddr_fam=inet laddr=198.51.100.7 lport=443 }\n\
                     type=CWD msg=audit(1.0:7): cwd=\"/root\"\n\
                     type=PATH msg=audit(1.0:7): item=0 name=\"/tmp\" nametype=PARENT\n\
                     type=PATH msg=audit(1.0:7): item=1 name=\"/tmp/x\" nametype=CREATE\n\
@@ -267,7 +275,9 @@ mod tests {
         let first = records[0].as_ref().expect("an event");
         for (name, value) in [
             ("type", json!("SYSCALL")),
-            ("types", json!(["SYSCALL", "EXECVE", "CWD", "PATH", "PATH"])),
+            ("types", json!(["SYSCALL", "EXECVE", "SOCKADDR", "CWD", "PATH", "PATH"])),
+            ("laddr", json!("198.51.100.7")),
+            ("lport", json!("443")),
             ("command_line", json!("curl -o /tmp/x")),
             ("argv", json!(["curl", "-o", "/tmp/x"])),
             ("a0", json!("55d0")),
@@ -277,6 +287,7 @@ mod tests {
         ] {
             assert_eq!(first[name], value, "{name}: {first}");
         }
+        assert!(first.get("SADDR").is_none(), "{first}");
         assert_eq!(first["paths"][0]["name"], "/tmp");
         assert_eq!(records[1].as_ref().expect("another event")["serial"], "8");
         assert!(records[2].is_err());

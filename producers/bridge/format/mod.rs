@@ -1,6 +1,7 @@
 //! From bytes to records: JSON, the Linux audit log, syslog, tables, plain text.
 
 pub mod auditd;
+pub mod sockaddr;
 pub mod syslog;
 
 use bytes::Bytes;

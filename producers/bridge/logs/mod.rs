@@ -17,7 +17,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use bytes::Bytes;
-use sightline_producers::Connect;
+use sightline_producers::packing::Packing;
+use sightline_producers::{Connect, crash_point};
 
 use crate::Ended;
 use crate::arguments::Logs;
@@ -47,6 +48,11 @@ pub async fn run(bridge: &mut Bridge, arguments: &Logs, connect: &Connect) -> Re
             return Err(Ended::Usage(anyhow!("standard input is read alone: name files, or `-`")));
         }
         return stdin::run(bridge, &press).await;
+    }
+    for file in &arguments.files {
+        if let Ok(Packing::Sealed(sealed)) = packed::packing(file) {
+            return Err(Ended::Usage(anyhow!(sealed.refusal(&file.display().to_string()))));
+        }
     }
     files(bridge, &press, arguments).await
 }
@@ -97,7 +103,7 @@ async fn files(bridge: &mut Bridge, press: &Press, arguments: &Logs) -> Result<(
             let origin = Origin { file: Some(tail.path().display().to_string()), ..Origin::default() };
             let mut items = Vec::with_capacity(batch.lines.len());
             for line in batch.lines {
-                items.extend(items_of(press, line.line, Some(line.place), &origin));
+                items.extend(items_of(press, line.line, line.place, &origin));
             }
             if bridge.delivery.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
                 return Ok(());
@@ -105,6 +111,7 @@ async fn files(bridge: &mut Bridge, press: &Press, arguments: &Logs) -> Result<(
             // When all of it is kept: a crash before this sends the batch again, under the same ids.
             if let Some(left) = &batch.left {
                 place::leave(press, left, &bridge.cursors).await.map_err(anyhow::Error::from)?;
+                crash_point!(AfterLeaving);
             }
             bridge.cursors.put(vec![tail.advance(batch.after)]).await.map_err(anyhow::Error::from)?;
         }

@@ -5,20 +5,19 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use sightline_producers::packing::Packing;
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Most bytes that a packed file may unfold to: as much of the disk is taken while it is read.
 const BYTES_MAX: u64 = 64 << 30;
 
-/// Whether a file is gzip or zstd, by its first bytes.
+/// How a file is packed.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn is_packed(path: &Path) -> io::Result<bool> {
+pub fn packing(path: &Path) -> io::Result<Packing> {
     let mut head = Vec::new();
-    File::open(path)?.take(4).read_to_end(&mut head)?;
-    Ok(head.starts_with(&GZIP) || head.starts_with(&ZSTD))
+    File::open(path)?.take(Packing::HEAD_BYTES as u64).read_to_end(&mut head)?;
+    Ok(Packing::of(&head))
 }
 
 /// What a packed file holds, as a file that nobody else sees and that is gone when it is closed. A file that is being packed
@@ -29,12 +28,12 @@ pub fn is_packed(path: &Path) -> io::Result<bool> {
 pub fn unfold(path: &Path, folder: &Path) -> io::Result<File> {
     let mut packed = BufReader::new(File::open(path)?);
     let mut head = Vec::new();
-    packed.by_ref().take(4).read_to_end(&mut head)?;
+    packed.by_ref().take(Packing::HEAD_BYTES as u64).read_to_end(&mut head)?;
     packed.seek(SeekFrom::Start(0))?;
-    let plain: Box<dyn Read> = if head.starts_with(&GZIP) {
-        Box::new(MultiGzDecoder::new(packed))
-    } else {
-        Box::new(zstd::Decoder::with_buffer(packed)?)
+    let plain: Box<dyn Read> = match Packing::of(&head) {
+        Packing::Gzip => Box::new(MultiGzDecoder::new(packed)),
+        // Whatever else has the name of a packed file is none, or not yet.
+        _ => Box::new(zstd::Decoder::with_buffer(packed)?),
     };
     let name = folder.join(format!("unfolded.{}", std::process::id()));
     let mut file = File::options().create(true).truncate(true).read(true).write(true).open(&name)?;

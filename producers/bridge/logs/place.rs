@@ -3,10 +3,12 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use super::rotation;
 use crate::cursor::{CursorError, Cursors};
 use crate::delivery::now;
 use crate::record::Press;
@@ -21,6 +23,10 @@ const LEFT_MAX: usize = 4_096;
 pub struct Place {
     /// The number by which the disk knows the file, or knew it before it was packed.
     pub inode: u64,
+    /// When the disk made it, in nanoseconds since 1970; 0 where the disk does not say. The number of a file that is gone is
+    /// given to another one, most often to the next.
+    #[serde(default)]
+    pub born: i128,
     /// How often it was cut.
     pub cuts: u64,
     /// Where the next line begins.
@@ -38,13 +44,31 @@ pub struct Place {
 
 impl Place {
     /// At the beginning of a file.
-    pub fn beginning(inode: u64) -> Self {
-        Place { inode, ..Place::default() }
+    pub fn beginning(metadata: &Metadata) -> Self {
+        let changed = rotation::changed(metadata);
+        Place { inode: metadata.ino(), born: born(metadata), changed, ..Place::default() }
+    }
+
+    /// At the beginning of what a packed file held, which has a number that does not last.
+    pub fn beginning_of_unfolded(number: u64) -> Self {
+        Place { inode: number, ..Place::default() }
+    }
+
+    /// Whether a file of the same number is the same file, as far as the disk knows.
+    pub fn has_birth_of(&self, metadata: &Metadata) -> bool {
+        let born = born(metadata);
+        self.born == born || self.born == 0 || born == 0
     }
 
     /// At the beginning of the same file, which was cut.
     pub fn cut(&self) -> Self {
-        Place { inode: self.inode, cuts: self.cuts + 1, changed: self.changed, ..Place::default() }
+        Place {
+            inode: self.inode,
+            born: self.born,
+            cuts: self.cuts + 1,
+            changed: self.changed,
+            ..Place::default()
+        }
     }
 
     /// Notes by what the file is to be known.
@@ -113,6 +137,11 @@ pub fn key(kind: &str, press: &Press, name: &str) -> String {
 /// A place as the cursors keep it.
 pub fn bytes(place: &Place) -> Vec<u8> {
     serde_json::to_vec(place).expect("numbers and text can be written")
+}
+
+fn born(metadata: &Metadata) -> i128 {
+    let since = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.and_then(|since| i128::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }
 
 /// The first bytes of a file, as far as they were read.

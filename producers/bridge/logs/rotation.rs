@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use sightline_producers::packing::Sealed;
+
 /// Endings of packed files that can be read.
 const READABLE: [&str; 2] = ["gz", "zst"];
-/// Endings of packed files that cannot.
-const SEALED: [&str; 4] = ["xz", "bz2", "lz4", "zip"];
 
 /// The number by which the disk knows a file.
-pub fn inode(path: &Path) -> io::Result<u64> {
+fn inode(path: &Path) -> io::Result<u64> {
     fs::metadata(path).map(|metadata| metadata.ino())
 }
 
@@ -20,15 +20,14 @@ pub fn find(live: &Path, number: u64) -> Option<PathBuf> {
     if inode(live).is_ok_and(|there| there == number) {
         return Some(live.to_owned());
     }
-    siblings(live).into_iter().find(|sibling| sibling.inode == number).map(|sibling| sibling.path)
+    readable(live).find(|sibling| sibling.inode == number).map(|sibling| sibling.path)
 }
 
 /// The files that may come after that of this number: those that were put aside later, oldest first, and then the live one.
 pub fn after(live: &Path, number: u64, changed: i128) -> Vec<Sibling> {
     let own = fs::metadata(live).ok();
     let live_number = own.as_ref().map(MetadataExt::ino);
-    let mut newer: Vec<Sibling> = siblings(live)
-        .into_iter()
+    let mut newer: Vec<Sibling> = readable(live)
         .filter(|sibling| {
             sibling.inode != number && Some(sibling.inode) != live_number && sibling.changed > changed
         })
@@ -39,13 +38,14 @@ pub fn after(live: &Path, number: u64, changed: i128) -> Vec<Sibling> {
         inode: metadata.ino(),
         changed: self::changed(&metadata),
         is_packed: false,
+        is_sealed: false,
     }));
     newer
 }
 
 /// The packed files beside the live one, the newest first.
 pub fn packed(live: &Path) -> Vec<Sibling> {
-    let mut packed: Vec<Sibling> = siblings(live).into_iter().filter(|sibling| sibling.is_packed).collect();
+    let mut packed: Vec<Sibling> = readable(live).filter(|sibling| sibling.is_packed).collect();
     packed.sort_by_key(|sibling| std::cmp::Reverse(sibling.changed));
     packed
 }
@@ -65,6 +65,18 @@ pub struct Sibling {
     pub changed: i128,
     /// It must be unfolded.
     pub is_packed: bool,
+    /// It is packed in a way that is not read.
+    is_sealed: bool,
+}
+
+/// Files that may hold what was put aside later than this, and are not read for how they are packed.
+pub fn sealed(live: &Path, changed: i128) -> Vec<PathBuf> {
+    let sealed = siblings(live).into_iter().filter(|one| one.is_sealed && one.changed > changed);
+    sealed.map(|one| one.path).collect()
+}
+
+fn readable(live: &Path) -> impl Iterator<Item = Sibling> {
+    siblings(live).into_iter().filter(|sibling| !sibling.is_sealed)
 }
 
 /// Files named after the live one, such as `eve.json.1` and `eve.json-20260508`.
@@ -75,17 +87,17 @@ fn siblings(live: &Path) -> Vec<Sibling> {
     let mut found = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
-        let ends = |endings: &[&str]| {
-            path.extension().is_some_and(|extension| endings.iter().any(|ending| extension == *ending))
-        };
-        let (is_packed, is_sealed) = (ends(&READABLE), ends(&SEALED));
+        let ends = |ending: &str| path.extension().is_some_and(|extension| extension == ending);
+        let is_packed = READABLE.iter().any(|ending| ends(ending));
+        let is_sealed = Sealed::ALL.iter().any(|sealed| ends(sealed.ending));
         let file_name = entry.file_name();
         let rest = file_name.to_str().and_then(|other| other.strip_prefix(name));
         let named_after = rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']));
-        if let (true, false, Ok(metadata)) = (named_after, is_sealed, entry.metadata())
+        if let (true, Ok(metadata)) = (named_after, entry.metadata())
             && metadata.is_file()
         {
-            found.push(Sibling { path, inode: metadata.ino(), changed: changed(&metadata), is_packed });
+            let (inode, changed) = (metadata.ino(), changed(&metadata));
+            found.push(Sibling { path, inode, changed, is_packed, is_sealed });
         }
     }
     found

@@ -4,11 +4,10 @@
 //! its beginning gives the same events, and two lines that say the same are two.
 
 use std::io::Read;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::group::{Grouping, Placed};
+use super::group::{EVENT_WAIT, Grouping, Held, Placed};
 use super::items_of;
 use super::lines::{Line, Splitter, bytes_max};
 use crate::Ended;
@@ -17,10 +16,6 @@ use crate::mapping::Origin;
 use crate::record::{Press, content_key};
 
 const READ_BYTES: usize = 64 << 10;
-/// How long the last lines wait for more of their event.
-const EVENT_WAIT: Duration = Duration::from_secs(2);
-/// Lines of an event that leave without waiting for more.
-const EVENT_LINES_MAX: usize = 1_000;
 
 /// Reads until the end of the input, whether or not `--once` is said.
 pub async fn run(bridge: &mut Bridge, press: &Press) -> Result<(), Ended> {
@@ -28,43 +23,32 @@ pub async fn run(bridge: &mut Bridge, press: &Press) -> Result<(), Ended> {
     let (sender, mut batches) = mpsc::channel(2);
     let bytes_max = bytes_max(press.holds_many());
     std::thread::spawn(move || read(bytes_max, &sender));
-    let grouping = Grouping::of(press.format());
+    let mut held = Held::new(Grouping::of(press.format()));
     let mut number: u64 = 0;
-    // The last lines, which wait for more of their event.
-    let mut held: Vec<Placed> = Vec::new();
     let mut ended = false;
     while !ended {
-        let waits = !held.is_empty();
         let batch = tokio::select! {
             batch = batches.recv() => batch,
-            () = tokio::time::sleep(EVENT_WAIT), if waits => Some(Ok(Vec::new())),
+            () = tokio::time::sleep(EVENT_WAIT), if !held.is_empty() => Some(Ok(Vec::new())),
             _ = bridge.stop.wait_for(|stop| *stop) => None,
         };
-        let mut lines = std::mem::take(&mut held);
-        let before = lines.len();
+        let mut lines = Vec::new();
         match batch {
             Some(Ok(more)) => {
                 for line in more {
                     number += 1;
                     let (Line::Whole(bytes) | Line::TooLong(bytes)) = &line;
-                    let place = format!("stdin:{number}:{}", content_key(bytes));
+                    let place = Some(format!("stdin:{number}:{}", content_key(bytes)));
                     lines.push(Placed { line, place, offset: number });
                 }
             }
             Some(Err(error)) => return Err(anyhow::anyhow!("standard input: {error}").into()),
             None => ended = true,
         }
-        let has_waited = waits && lines.len() == before;
-        if let Some(first) = grouping.unfinished(&lines)
-            && !ended
-            && !has_waited
-            && lines.len() - first < EVENT_LINES_MAX
-        {
-            held = lines.split_off(first);
-        }
+        let lines = held.take(lines, ended);
         let mut items = Vec::with_capacity(lines.len());
-        for placed in grouping.join(lines) {
-            items.extend(items_of(press, placed.line, Some(placed.place), &Origin::default()));
+        for placed in lines {
+            items.extend(items_of(press, placed.line, placed.place, &Origin::default()));
         }
         if bridge.delivery.deliver_all(&tally, items, &mut bridge.stop).await.is_err() {
             return Ok(());

@@ -1,6 +1,6 @@
 //! Follows a file: through rotation, through truncation, and across a crash at the exact line.
 //!
-//! A line is named by the number of its file on the disk, how often that file was cut, its place in it, and its bytes. So
+//! A line is named by the number of its file on the disk and when that was made, how often the file was cut, its place in it, and its bytes. So
 //! the same line has the same id after a crash, and two lines that say the same are two events. A file that was packed before
 //! it was read to its end is read to its end all the same, and its lines keep their names.
 
@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::group::{Grouping, Placed};
+use sightline_producers::packing::Packing;
+
+use super::group::{EVENT_WAIT, Grouping, Placed};
 use super::lines::{Line, Splitter, bytes_max};
 use super::place::{self, Place};
 use super::{packed, rotation};
@@ -19,8 +21,6 @@ use crate::record::Press;
 
 /// Bytes read at once. A batch is what is in them, at most.
 const READ_BYTES: usize = 256 << 10;
-/// How long the last lines of a file wait for more of their event.
-const EVENT_WAIT: Duration = Duration::from_secs(2);
 
 /// Some lines, and how far the file is read when they are delivered.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ impl Tail {
         if self.open.is_some() || self.ended {
             return Ok(None);
         }
-        if packed::is_packed(&self.live).unwrap_or(false) {
+        if matches!(packed::packing(&self.live), Ok(Packing::Gzip | Packing::Zstd)) {
             self.is_packed = true;
             let file = packed::unfold(&self.live, &self.folder)?;
             // By the same name there may be another file since.
@@ -149,10 +149,10 @@ impl Tail {
             return Ok(None);
         }
         let Ok(file) = File::open(&self.live) else { return Ok(None) };
-        let inode = file.metadata()?.ino();
+        let metadata = file.metadata()?;
         // A file that was put aside may have been read under the name that it had before.
-        let known = self.known(&file)?.filter(|known| known.inode == inode);
-        Ok(Some(self.advance(known.unwrap_or_else(|| Place::beginning(inode)))))
+        let known = self.known(&file)?.filter(|known| known.inode == metadata.ino());
+        Ok(Some(self.advance(known.unwrap_or_else(|| Place::beginning(&metadata)))))
     }
 
     /// The next lines. Nothing moves before [`Tail::advance`]: read twice, it gives the same lines.
@@ -168,7 +168,8 @@ impl Tail {
         }
         if self.open.is_none() {
             self.open = Some(self.find_file(&mut place)?);
-            batch.lost = self.place.inode != 0 && place.inode != self.place.inode;
+            batch.lost =
+                self.place.inode != 0 && (place.inode, place.born) != (self.place.inode, self.place.born);
         }
         let bytes_max = self.bytes_max;
         let Some(Opened { file, splitter, is_unfolded }) = &mut self.open else {
@@ -202,7 +203,8 @@ impl Tail {
         if ended && quiet {
             // Put aside: nobody writes to it any more. One more look came after that was known, in the same read.
             let is_unfolded = *is_unfolded;
-            let is_live = rotation::inode(&self.live).is_ok_and(|live| live == place.inode);
+            let is_live = std::fs::metadata(&self.live)
+                .is_ok_and(|live| live.ino() == place.inode && place.has_birth_of(&live));
             let aside = !self.is_packed && (is_unfolded || !is_live);
             // What was unfolded has a number that is another's by now.
             let number = if is_unfolded { 0 } else { place.inode };
@@ -283,11 +285,16 @@ impl Tail {
     fn find_file(&self, place: &mut Place) -> io::Result<Opened> {
         if place.inode == 0 {
             let file = File::open(&self.live)?;
-            *place = Place::beginning(file.metadata()?.ino());
+            *place = Place::beginning(&file.metadata()?);
             return Ok(self.opened_at(file, place));
         }
-        let there = rotation::find(&self.live, place.inode).map(File::open).transpose()?;
+        let mut there = rotation::find(&self.live, place.inode).map(File::open).transpose()?;
         // A disk gives the number of a file that is gone to another one.
+        if let Some(file) = &there
+            && !place.has_birth_of(&file.metadata()?)
+        {
+            there = None;
+        }
         if let Some(file) = &there
             && !place.is_cut(file, &file.metadata()?)?
         {
@@ -307,13 +314,21 @@ impl Tail {
         }
         // Of a file of which nothing was read, only the time is known.
         let since = if place.offset == 0 { place.changed - 1 } else { place.changed };
-        let Some(next) = self.next_file(place.inode, since)? else {
+        let Some(mut next) = self.next_file(place.inode, since)? else {
             let why = "it was put aside, and no new one is there yet";
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         };
-        // What was not begun, and is there packed, is the file itself.
-        if !(next.opened.is_unfolded && next.place.inode == place.inode) {
+        // What was not begun, and is there packed, is the file itself: what was kept of it and not noted has its name.
+        if place.offset == 0 && next.opened.is_unfolded && next.place.offset == 0 {
+            (next.place.inode, next.place.born) = (place.inode, place.born);
+        } else {
             tracing::warn!(file = %self.live.display(), "the file that was being read is gone: going on with the next");
+            for sealed in rotation::sealed(&self.live, since) {
+                tracing::warn!(
+                    file = %sealed.display(),
+                    "not read, for how it is packed: have logs packed with gzip or zstd, or later"
+                );
+            }
         }
         *place = next.place;
         Ok(next.opened)
@@ -334,7 +349,7 @@ impl Tail {
                 let file = File::open(&sibling.path)?;
                 let metadata = file.metadata()?;
                 if metadata.len() > 0 {
-                    let next = Place::beginning(metadata.ino());
+                    let next = Place::beginning(&metadata);
                     return Ok(Some(Next { opened: self.opened_at(file, &next), place: next }));
                 }
             }
@@ -354,7 +369,7 @@ impl Tail {
     /// Where to begin in what was unfolded: behind what was read of it before it was packed, or under another name.
     fn begin(&self, file: &File) -> io::Result<Place> {
         // What was unfolded holds a number of its own while it is open, and names of lines must last.
-        Ok(self.known(file)?.unwrap_or_else(|| Place::beginning(file_number(file))))
+        Ok(self.known(file)?.unwrap_or_else(|| Place::beginning_of_unfolded(file_number(file))))
     }
 
     /// How far a file was read, under whatever name.
@@ -384,10 +399,11 @@ fn take(fed: Vec<(Option<Line>, u64)>, place: &mut Place, lines: &mut Vec<Placed
         if let Some(line) = line {
             let (Line::Whole(bytes) | Line::TooLong(bytes)) = &line;
             let mut hasher = blake3::Hasher::new();
-            hasher.update(format!("{} {} {}\n", place.inode, place.cuts, place.offset).as_bytes());
+            let Place { inode, born, cuts, offset, .. } = place;
+            hasher.update(format!("{inode} {born} {cuts} {offset}\n").as_bytes());
             hasher.update(bytes);
             let name = format!("file:{}", &hasher.finalize().to_hex()[..32]);
-            lines.push(Placed { line, place: name, offset: place.offset });
+            lines.push(Placed { line, place: Some(name), offset: place.offset });
         }
         place.offset += taken;
     }

@@ -26,7 +26,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use sightline_producers::PublishError;
+use sightline_producers::{PublishError, crash_point};
 use sightline_schemas::edge::{Reason, Reject};
 use tokio::net::TcpListener;
 
@@ -83,7 +83,9 @@ impl Desk {
     /// Delivers what was posted, once: whoever posted can try again.
     pub async fn take(&self, items: Vec<Item>, evidence: Option<&Kept>) -> Vec<Outcome> {
         self.tally.read(items.len());
+        crash_point!(AfterRead);
         let outcomes = self.delivery.deliver(items, evidence).await;
+        crash_point!(AfterKept);
         for outcome in &outcomes {
             self.tally.ended(outcome.fate(), 1);
         }
@@ -163,7 +165,7 @@ pub const STREAMTRACE: Dialect = Dialect { routes: streamtrace::routes, refuse: 
 /// ShieldAI's services.
 pub const SHIELDAI: Dialect = Dialect { routes: shieldai::routes, refuse };
 
-/// Serves senders until stopped.
+/// Serves senders until stopped; with `--once`, until none sends any more.
 pub async fn run(bridge: &mut Bridge, arguments: &Receive, dialect: Dialect) -> Result<(), Ended> {
     let usage = |why: String| Ended::Usage(anyhow!(why));
     let keys = match &arguments.api_keys {
@@ -200,7 +202,7 @@ pub async fn run(bridge: &mut Bridge, arguments: &Receive, dialect: Dialect) -> 
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     tracing::info!(%address, tls = tls.is_some(), "listening");
     let limits = Limits { connections_max: arguments.connections_max, head_wait: wait, end_wait: END_WAIT };
-    server::serve(listener, tls, routes, limits, bridge.stop.clone()).await;
+    server::serve(listener, tls, routes, limits, bridge.end()).await;
     Ok(())
 }
 

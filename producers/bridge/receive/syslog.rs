@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// One message and who sent it.
 type Heard = (Bytes, SocketAddr);
 
-/// Listens until stopped.
+/// Listens until stopped; with `--once`, until nobody sends any more.
 pub async fn run(bridge: &mut Bridge, arguments: &Syslog) -> Result<(), Ended> {
     let press = bridge.press("syslog").map_err(Ended::Usage)?;
     let tally = bridge.tally("syslog");
@@ -70,13 +70,14 @@ async fn deliver(
 ) -> Result<(), Ended> {
     // Every message is its own event, whatever others say: the start of this process and a count name it.
     let start = now().as_micros();
+    let mut end = bridge.end();
     let mut number: u64 = 0;
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         batch.clear();
         tokio::select! {
             _ = queue.recv_many(&mut batch, BATCH) => {}
-            _ = bridge.stop.wait_for(|stop| *stop) => {
+            _ = end.wait_for(|end| *end) => {
                 // What was handed over before is brought home.
                 queue.close();
                 if queue.recv_many(&mut batch, BATCH).await == 0 {

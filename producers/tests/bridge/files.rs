@@ -178,7 +178,7 @@ async fn without_a_spool_a_file_waits_and_rejected_lines_are_kept_in_another() {
     assert_eq!(count(&server, "EVENTS").await, 30, "each leaves alone");
 }
 
-fn pack(from: &Path, to: &Path) {
+pub fn pack(from: &Path, to: &Path) {
     let bytes = std::fs::read(from).expect("read");
     let file = File::create(to).expect("created");
     if to.extension().is_some_and(|extension| extension == "zst") {
@@ -299,4 +299,137 @@ async fn a_stream_is_read_once_and_our_own_streams_are_not() {
     let distinct: BTreeSet<String> =
         events(&server).await.iter().map(|event| event["source_event_id"].to_string()).collect();
     assert_eq!(distinct.len(), 700);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_packed_in_a_way_that_is_not_read_is_refused_by_name_with_what_to_do() {
+    const XZ: &[u8] = b"\xfd7zXZ\0\0\x04";
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log, old) =
+        (place.path().join("state"), place.path().join("app.log"), place.path().join("old"));
+    std::fs::write(&old, XZ).expect("written");
+    let output = once(&server, &state, "logs", &["native", old.to_str().expect("plain path")]);
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+    assert!(
+        words(&output).contains("is packed with xz") && words(&output).contains("xz -dc"),
+        "{}",
+        words(&output)
+    );
+
+    // Put aside and packed before it was read to its end: that is a gap, and the file is named.
+    append(&log, 0..10);
+    once(&server, &state, "logs", &arguments(&log));
+    append(&log, 10..20);
+    // Held open, so that the disk gives its number to no other.
+    let _held = File::open(&log).expect("opened");
+    std::fs::remove_file(&log).expect("removed");
+    std::fs::write(place.path().join("app.log.1.xz"), XZ).expect("written");
+    append(&log, 20..30);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("sent 10") && words(&output).contains("gaps 1"), "{}", words(&output));
+    assert!(words(&output).contains("app.log.1.xz"), "{}", words(&output));
+}
+
+/// The lines of an audit event, each a message of its own.
+async fn publish(server: &Server, subject: &str, lines: &[&str]) {
+    let client = async_nats::connect(server.url()).await.expect("the server listens");
+    for line in lines {
+        client.publish(subject.to_owned(), (*line).to_owned().into()).await.expect("sent");
+    }
+    client.flush().await.expect("sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_an_audit_event_are_one_event_on_a_subject_too() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let sample = std::fs::read_to_string(crate::stage::data("logs/auditd.log")).expect("a sample");
+    let start = sample.find("type=SYSCALL msg=audit(1778241601").expect("the event of a started program");
+    let lines: Vec<&str> = sample[start..].lines().take(6).collect();
+    // Its last line has no other behind it, and it is no last line either: it waits, and then leaves.
+    let last = "type=SYSCALL msg=audit(1778241699.001:900): arch=c000003e syscall=2 success=no";
+
+    // No stream keeps it.
+    let arguments = ["auditd", "--subject", "audit.lines"];
+    let running = Running::start(&mut command(&server.url(), &place.path().join("a"), "logs", &arguments));
+    running.wait_for("no stream keeps this subject");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    publish(&server, "audit.lines", &lines).await;
+    publish(&server, "audit.lines", &[last]).await;
+    let log = wait_for_events(&server, 2).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("auditd: read 2, sent 2"), "{said}");
+    assert_eq!(log[0]["fields"]["types"].as_array().map(Vec::len), Some(6), "{}", log[0]);
+    assert_eq!(log[1]["fields"]["serial"], "900");
+
+    // A stream keeps it; one message holds several lines.
+    let config = async_nats::jetstream::stream::Config {
+        name: "RAW".to_owned(),
+        subjects: vec!["raw.>".to_owned()],
+        ..Default::default()
+    };
+    server.jetstream().await.create_stream(config).await.expect("stream created");
+    let several = lines[..3].join("\n");
+    publish(&server, "raw.audit", &[several.as_str(), lines[3], lines[4], lines[5], last]).await;
+    let run = || once(&server, &place.path().join("b"), "logs", &["auditd", "--subject", "raw.audit"]);
+    let output = run();
+    assert!(words(&output).contains("auditd: read 2, sent 2"), "{}", words(&output));
+    let output = run();
+    assert!(words(&output).contains("auditd: read 0, sent 0"), "{}", words(&output));
+    let log = events(&server).await;
+    assert_eq!(log[2]["fields"]["types"].as_array().map(Vec::len), Some(6), "{}", log[2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_read_on_when_its_server_was_away() {
+    let mut server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let config = async_nats::jetstream::stream::Config {
+        name: "RAW".to_owned(),
+        subjects: vec!["raw.>".to_owned()],
+        ..Default::default()
+    };
+    server.jetstream().await.create_stream(config).await.expect("stream created");
+    let line = |number: u32| format!("{{\"source\":\"app\",\"kind\":\"line\",\"n\":{number}}}");
+    let lines: Vec<String> = (0..20).map(line).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    publish(&server, "raw.app", &lines[..10]).await;
+    let arguments = ["native", "--subject", "raw.app"];
+    let running = Running::start(&mut command(&server.url(), place.path(), "logs", &arguments));
+    wait_for_events(&server, 10).await;
+    // What reads the stream on the server is gone with it.
+    server.restart();
+    publish(&server, "raw.app", &lines[10..]).await;
+    let log = wait_for_events(&server, 20).await;
+    let (code, said) = running.stop();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("native: read 20, sent 20, duplicate 0, rejected 0"), "{said}");
+    assert_eq!(numbers(&log), (0..20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_packed_before_it_was_noted_that_it_was_read_is_read_once() {
+    let server = server_with_streams().await;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (state, log) = (place.path().join("state"), place.path().join("app.log"));
+    std::fs::write(&log, "").expect("written");
+    once(&server, &state, "logs", &arguments(&log));
+    append(&log, 0..100);
+    // All of it is kept, and that it is so is not noted.
+    let mut dies = command(&server.url(), &state, "logs", &arguments(&log));
+    let mut running = Running::start(dies.env("SIGHTLINE_CRASH_POINT", "after_kept:1"));
+    running.wait_for("crash point after_kept");
+    running.kill();
+    append(&log, 100..110);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    pack(&log, &place.path().join("app.log.1.gz"));
+    // Often under the number of the one that is gone; its first lines are those of the other.
+    append(&log, 0..5);
+    let output = once(&server, &state, "logs", &arguments(&log));
+    assert!(words(&output).contains("native: read 115, sent 15, duplicate 100"), "{}", words(&output));
+    let mut expected: Vec<u64> = (0..110).chain(0..5).collect();
+    expected.sort_unstable();
+    assert_eq!(numbers(&wait_for_events(&server, 115).await), expected);
 }

@@ -5,6 +5,7 @@
 #[path = "../../../tests/support/certificates.rs"]
 mod certificates;
 mod crash;
+mod every;
 mod files;
 mod mappings;
 mod polled;

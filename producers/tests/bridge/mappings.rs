@@ -117,7 +117,7 @@ fn wazuh() {
 #[test]
 fn auditd() {
     let made = mapped("auditd", "auditd.log");
-    assert_eq!(made.len(), 4, "the lines of an event are one record");
+    assert_eq!(made.len(), 5, "the lines of an event are one record");
     has(
         &made[0],
         &json!({
@@ -147,6 +147,14 @@ fn auditd() {
         &json!({
             "/event/kind": "file_change", "/event/fields/path": "/etc/cron.d/x", "/event/fields/nametype": "CREATE",
             "/event/tags/0": "cron",
+        }),
+    );
+    has(
+        &made[4],
+        &json!({
+            "/event/kind": "network_conn", "/event/network/dst_ip": "198.51.100.7", "/event/network/dst_port": 443,
+            "/event/fields/dst_ip": "198.51.100.7", "/event/fields/dst_port": 443, "/event/fields/image": "/usr/bin/curl",
+            "/event/fields/saddr_fam": "inet", "/event/user": "alice",
         }),
     );
 }

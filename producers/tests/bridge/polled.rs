@@ -10,7 +10,7 @@ use crate::stage::{
     wait, wait_for_events, words,
 };
 
-fn items(path: &str, name: &str) -> Vec<Value> {
+pub fn items(path: &str, name: &str) -> Vec<Value> {
     recorded(path)[name].as_array().expect("a list").clone()
 }
 

@@ -18,7 +18,7 @@ use sightline_schemas::wire::{self, Form};
 use crate::server::Server;
 
 /// How long anything that must happen may take, on a machine that does a lot besides.
-pub const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_secs(240);
 
 /// A server that takes events, dead letters and evidence.
 pub async fn server_with_streams() -> Server {
@@ -86,22 +86,35 @@ pub fn printed(output: &Output) -> Vec<Value> {
 pub struct Running {
     child: Child,
     said: Arc<Mutex<String>>,
+    printed: Arc<Mutex<String>>,
+}
+
+/// Gathers what comes, line by line.
+fn hear(from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let heard = Arc::new(Mutex::new(String::new()));
+    let all = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(from);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            all.lock().expect("nobody panics with it").push_str(&line);
+            line.clear();
+        }
+    });
+    heard
 }
 
 impl Running {
     pub fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn().expect("the bridge runs");
-        let said = Arc::new(Mutex::new(String::new()));
-        let (heard, stderr) = (Arc::clone(&said), child.stderr.take().expect("piped"));
-        std::thread::spawn(move || {
-            let mut reader = BufReader::new(stderr);
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-                heard.lock().expect("nobody panics with it").push_str(&line);
-                line.clear();
-            }
-        });
-        Running { child, said }
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the bridge runs");
+        let said = hear(child.stderr.take().expect("piped"));
+        let printed = hear(child.stdout.take().expect("piped"));
+        Running { child, said, printed }
+    }
+
+    /// The lines that it wrote to standard output.
+    pub fn printed(&self) -> Vec<String> {
+        self.printed.lock().expect("nobody panics with it").lines().map(str::to_owned).collect()
     }
 
     pub fn said(&self) -> String {
@@ -114,25 +127,38 @@ impl Running {
         wait(what, || self.said().contains(what).then_some(()).ok_or_else(|| self.said()));
     }
 
+    /// Writes pieces into its standard input, one after the other, and closes it; as far as it lives to read them.
+    pub fn write(&mut self, pieces: Vec<String>, pause: Duration) {
+        let mut stdin = self.child.stdin.take().expect("piped");
+        std::thread::spawn(move || {
+            for piece in pieces {
+                if stdin.write_all(piece.as_bytes()).is_err() {
+                    return;
+                }
+                std::thread::sleep(pause);
+            }
+        });
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_none()
+    }
+
     /// Kills it where it stands.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// Kills it where it stands, after a while.
-    pub fn kill_after(&self, pause: Duration) -> std::thread::JoinHandle<()> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        std::thread::spawn(move || {
-            std::thread::sleep(pause);
-            rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("our own child");
-        })
-    }
-
     /// Asks it to stop, and gives its exit code and all that it said.
-    pub fn stop(mut self) -> (Option<i32>, String) {
+    pub fn stop(self) -> (Option<i32>, String) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("our own child");
+        self.ended()
+    }
+
+    /// Waits until it ended, and gives its exit code and all that it said.
+    pub fn ended(mut self) -> (Option<i32>, String) {
         let until = Instant::now() + LONG;
         let status = loop {
             match self.child.try_wait().expect("our own child") {

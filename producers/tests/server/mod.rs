@@ -15,6 +15,9 @@ use sightline_schemas::subject::{EVENTS_STREAM, EVENTS_SUBJECTS};
 /// How long a server may take to listen.
 const START_MAX: Duration = Duration::from_secs(20);
 
+/// How long it may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(240);
+
 /// A message of the log.
 pub struct Stored {
     pub subject: String,
@@ -59,7 +62,13 @@ impl Server {
     }
 
     pub async fn jetstream(&self) -> jetstream::Context {
-        jetstream::new(async_nats::connect(self.url()).await.expect("the server listens"))
+        // On a machine that does a lot besides, an answer may take far longer than the client's own limits.
+        let options = async_nats::ConnectOptions::new()
+            .connection_timeout(ANSWER_MAX)
+            .request_timeout(Some(ANSWER_MAX));
+        let mut context = jetstream::new(options.connect(self.url()).await.expect("the server listens"));
+        context.set_timeout(ANSWER_MAX);
+        context
     }
 
     /// Ends the server as a crash does.
