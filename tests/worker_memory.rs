@@ -9,6 +9,7 @@ use sightline::bus::memory::{MemoryLog, MemoryOutputs};
 use sightline::state::{MemoryPlace, Room};
 use sightline::telemetry::Readiness;
 use sightline::telemetry::metrics::Metrics;
+use sightline::worker::emit::COVERAGE_GAP_SUBJECT;
 use sightline::worker::inspect::Status;
 use sightline::worker::run::{Settings, Turn, Worker};
 use sightline::worker::start::WorkerError;
@@ -31,10 +32,11 @@ fn push(log: &MemoryLog, kind: &str, second: i64) {
     log.push(at, "events.default.app", &[], Bytes::from(body));
 }
 
-/// A worker that packs every state after every batch and puts it into `scratch`. It has no checkpoint, and takes none.
+/// A worker that packs every state after every batch and puts it into `scratch`. It takes no checkpoint before its end.
 async fn worker(
     log: &MemoryLog,
     incidents: &MemoryOutputs,
+    place: &MemoryPlace,
     scratch: &Path,
     metrics: &Metrics,
 ) -> MemoryWorker {
@@ -50,7 +52,7 @@ async fn worker(
     let readiness = Readiness::new();
     let status = Status::new(readiness.clone(), 1);
     let (events, dead_letters) = (log.clone(), MemoryOutputs::default());
-    let store = Box::new(MemoryPlace::default().store());
+    let store = Box::new(place.store());
     let begun = Worker::begin(
         events,
         incidents.clone(),
@@ -73,7 +75,7 @@ async fn a_state_that_cannot_be_read_stops_the_worker_before_anything_is_said() 
     let home = tempfile::tempdir().expect("a temporary directory");
     let scratch = home.path().join("scratch");
     let (log, incidents) = (MemoryLog::default(), MemoryOutputs::default());
-    let mut worker = worker(&log, &incidents, &scratch, &Metrics::new()).await;
+    let mut worker = worker(&log, &incidents, &MemoryPlace::default(), &scratch, &Metrics::new()).await;
     worker.announce(&rules(), false).await.expect("taken");
     push(&log, "a", 1);
     work(&mut worker).await;
@@ -86,11 +88,38 @@ async fn a_state_that_cannot_be_read_stops_the_worker_before_anything_is_said() 
     assert!(incidents.is_empty());
 }
 
+/// Nothing was said yet, so the outputs tell nothing of a past, and the checkpoint that did is cleared away.
+#[tokio::test]
+async fn a_worker_whose_checkpoint_was_refused_still_answers_for_what_is_cut_behind_it() {
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let scratch = home.path().join("scratch");
+    let (log, incidents, place) = (MemoryLog::default(), MemoryOutputs::default(), MemoryPlace::default());
+    let mut first = worker(&log, &incidents, &place, &scratch, &Metrics::new()).await;
+    first.announce(&rules(), false).await.expect("taken");
+    (1..=10).for_each(|second| push(&log, "a", second));
+    work(&mut first).await;
+    first.drain().await.expect("a last checkpoint");
+    drop(first);
+    place.owner_died();
+    place.damage("bytes flipped");
+    // It refuses the checkpoint, and dies before it has one of its own.
+    drop(worker(&log, &incidents, &place, &scratch, &Metrics::new()).await);
+    place.owner_died();
+    log.purge_to(9);
+    let metrics = Metrics::new();
+    let mut last = worker(&log, &incidents, &place, &scratch, &metrics).await;
+    work(&mut last).await;
+    let said: Vec<String> = incidents.outputs().into_iter().map(|output| output.subject).collect();
+    assert_eq!(said, [COVERAGE_GAP_SUBJECT]);
+    assert!(metrics.render().contains("sightline_missing_messages_total 8\n"), "{}", metrics.render());
+}
+
 #[tokio::test]
 async fn a_replay_that_comes_to_something_else_is_counted() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let (log, incidents) = (MemoryLog::default(), MemoryOutputs::default());
-    let mut first = worker(&log, &incidents, &home.path().join("first"), &Metrics::new()).await;
+    let mut first =
+        worker(&log, &incidents, &MemoryPlace::default(), &home.path().join("first"), &Metrics::new()).await;
     first.announce(&rules(), false).await.expect("taken");
     push(&log, "a", 1);
     push(&log, "b", 2);
@@ -106,7 +135,14 @@ async fn a_replay_that_comes_to_something_else_is_counted() {
         published.publish(vec![output]).await.expect("sent");
         published.flush().await.expect("stored");
         let metrics = Metrics::new();
-        let mut next = worker(&log, &published, &home.path().join(mismatches.to_string()), &metrics).await;
+        let mut next = worker(
+            &log,
+            &published,
+            &MemoryPlace::default(),
+            &home.path().join(mismatches.to_string()),
+            &metrics,
+        )
+        .await;
         work(&mut next).await;
         assert_eq!(published.len(), 1, "what was published is not said again");
         let counted = format!("sightline_replay_mismatch_total {mismatches}\n");
