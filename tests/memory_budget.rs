@@ -9,6 +9,7 @@ use sightline::bus::{LogMessage, Output};
 use sightline::state::table::StateTable;
 use sightline::state::{Census, Room, Scratch};
 use sightline::worker::machine::Machine;
+use sightline_core::limits::LISTED_VALUES_MAX;
 use sightline_schemas::control::{EngineSettings, RuleFile, RulesMessage};
 use sightline_schemas::subject::CONTROL_TICK;
 use sightline_schemas::{EventTime, IncidentMessage};
@@ -31,7 +32,7 @@ fn rules() -> RulesMessage {
 fn message(seq: u64, kind: &str, host: &str) -> LogMessage {
     let now = EventTime::parse("2026-05-08T12:00:00Z").expect("a time").plus(seq as i64 * 50_000);
     let body = format!(
-        "{{\"source_event_id\":\"{seq}\",\"kind\":\"{kind}\",\"severity\":\"low\",\"ts\":\"{now}\",\"host_id\":\"{host}\"}}"
+        "{{\"source_event_id\":\"{seq}\",\"kind\":\"{kind}\",\"severity\":\"low\",\"ts\":\"{now}\",\"host_id\":\"{host}\",\"user\":\"user-{seq}\"}}"
     );
     LogMessage {
         seq,
@@ -110,6 +111,7 @@ fn a_hot_key_is_counted_exactly_and_keeps_no_more_of_an_event_than_its_stamp() {
     let newest = newest.expect("the incident is said");
     let said: IncidentMessage = serde_json::from_slice(&newest.body).expect("an incident message");
     assert_eq!(said.incident.event_count, EVENTS);
+    assert_eq!(said.incident.users.len(), LISTED_VALUES_MAX, "of {EVENTS} users");
     assert!(newest.body.len() < 64 << 10, "{} bytes are said", newest.body.len());
     let census = machine.table().census();
     assert_eq!((census.counts.keys, census.open), (1, 1));
