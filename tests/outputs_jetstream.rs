@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use bytes::Bytes;
+use futures_util::StreamExt;
 use sightline::bus::jetstream::{InFlight, JetStreamOutputs, Shrink, StreamSettings, setup};
 use sightline::bus::memory::{MemoryLog, MemoryOutputs};
 use sightline::bus::{BusError, EventLog, Output, OutputLog, OutputPlace};
@@ -133,6 +134,21 @@ async fn the_second_of_two_writers_is_fenced() {
 }
 
 #[tokio::test]
+async fn one_message_of_another_writer_in_the_place_of_ours_is_not_taken_for_it() {
+    let bus = Bus::start().await;
+    let (mut first, mut second) = (bus.outputs().await, bus.outputs().await);
+    first.publish(range(1, 1)).await.expect("sent");
+    first.flush().await.expect("stored");
+    // As many as were sent, so that their number tells nothing.
+    let error = match second.publish(range(2, 2)).await {
+        Ok(()) => second.flush().await.expect_err("fenced"),
+        Err(error) => error,
+    };
+    assert!(matches!(error, BusError::Fenced(_)), "{error}");
+    assert_eq!(bus.stored_outputs().await, [1]);
+}
+
+#[tokio::test]
 async fn a_server_killed_while_outputs_are_under_way_loses_and_doubles_none() {
     let mut bus = Bus::start().await;
     let mut outputs = bus.outputs().await;
@@ -180,6 +196,28 @@ async fn answers_that_never_come_are_asked_for() {
     bus.server.revive();
     flushing.await.expect("no panic").expect("stored");
     assert_eq!(bus.stored_outputs().await, (1..=20).collect::<Vec<_>>());
+}
+
+/// While the connection lasts: somebody hears the message, so the server refuses nothing, and no stream has it to answer for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_never_comes_is_asked_for_on_the_same_connection() {
+    let bus = Bus::start().await;
+    let mut outputs = bus.outputs().await;
+    outputs.publish(range(1, 10)).await.expect("sent");
+    outputs.flush().await.expect("stored");
+    let somebody = async_nats::connect(bus.server.url()).await.expect("connected");
+    let mut heard = somebody.subscribe("elsewhere.>").await.expect("subscribed");
+    somebody.flush().await.expect("the server knows of it");
+    let mut astray = output(11);
+    astray.subject = "elsewhere.test".to_owned();
+    outputs.publish(vec![astray]).await.expect("sent");
+    heard.next().await.expect("it arrives");
+    bus.configure("INCIDENTS", |config| config.subjects.push("elsewhere.>".to_owned())).await;
+    let flushing = tokio::spawn(async move { outputs.flush().await });
+    // Many times as long as an answer is waited for: who does not ask waits for ever.
+    let flushed = tokio::time::timeout(Duration::from_secs(60), flushing).await;
+    flushed.expect("the stream is asked").expect("no panic").expect("stored");
+    assert_eq!(bus.stored_outputs().await, (1..=11).collect::<Vec<_>>());
 }
 
 async fn full_stream(limit: impl FnOnce(&mut jetstream::stream::Config)) {
@@ -238,6 +276,20 @@ async fn an_output_larger_than_the_server_takes_is_named() {
     assert!(error.contains("1048576") && error.contains("max_payload"), "{error}");
     outputs.publish(range(1, 1)).await.expect("sent");
     outputs.flush().await.expect("stored");
+}
+
+#[tokio::test]
+async fn an_output_larger_than_the_stream_takes_is_named_and_not_tried_for_ever() {
+    let bus = Bus::start().await;
+    bus.configure("INCIDENTS", |config| config.max_message_size = 1_000).await;
+    let mut outputs = bus.outputs().await;
+    let mut large = output(1);
+    large.body = Bytes::from(vec![b'x'; 2_000]);
+    outputs.publish(vec![large]).await.expect("sent");
+    let flushed = tokio::time::timeout(Duration::from_secs(60), outputs.flush()).await;
+    let error = flushed.expect("no more is tried").expect_err("too large");
+    assert!(matches!(error, BusError::Stop(_)), "{error}");
+    assert!(error.to_string().contains("INCIDENTS refuses 2000 bytes"), "{error}");
 }
 
 #[tokio::test]

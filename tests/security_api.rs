@@ -405,10 +405,15 @@ fn nothing_of_an_event_is_in_a_metric_or_in_the_log() {
     let url = server.url();
     let dir = folder();
     assert!(sightline(&["stream", "setup", "--nats-url", &url]).output().expect("it runs").status.success());
+    let rules = file(
+        dir.path(),
+        "rules.yaml",
+        "rules:\n  - {id: seen, by: [host_id], steps: [{name: started, match: {kind: process_start}}]}\n",
+    );
     let settings = [
         "api.listen=127.0.0.1:0".to_owned(),
         format!("nats.url={url}"),
-        format!("rules.paths={}/rules", env!("CARGO_MANIFEST_DIR")),
+        format!("rules.paths={}", rules.display()),
         "state.checkpoint_every=100ms".to_owned(),
     ];
     let mut worker = Worker::start(dir.path(), &settings);
@@ -418,7 +423,7 @@ fn nothing_of_an_event_is_in_a_metric_or_in_the_log() {
     let event = |kind: &str, second: u32| {
         format!(
             r#"{{"source":"powershell-hunt","source_event_id":"{MARK}{second}","kind":"{kind}","ts":"2026-05-08T12:00:{second:02}Z",
-                "host_id":"{MARK}","user":"{MARK}@example.org","severity":"{MARK}","class":"{MARK}","tags":["suspicious","{MARK}"],"title":"{MARK}",
+                "host_id":"{MARK}","user":"{MARK}@example.org","severity":"{MARK}","class":"alert","tags":["suspicious","{MARK}"],"title":"{MARK}",
                 "description":"{MARK}","actor":{{"user":"{MARK}"}},"entities":[{{"type":"email","value":"{MARK}@example.org"}}],
                 "fields":{{"{MARK}":"{MARK}","path":"C:\\AppData\\Roaming\\{MARK}"}}}}"#
         )
@@ -432,6 +437,7 @@ fn nothing_of_an_event_is_in_a_metric_or_in_the_log() {
         format!("{{\"source\":\"{MARK}\",\"kind\":\"x\"}}"),
         format!("{{\"source\":\"powershell-hunt\",\"tenant\":\"{MARK}\"}}"),
         format!("{{\"source\":\"powershell-hunt\",\"ts\":\"{MARK}\"}}"),
+        format!("{{\"source\":\"powershell-hunt\",\"class\":\"{MARK}\"}}"),
         format!("{{\"source\":\"powershell-hunt\",\"kind\":{{\"{MARK}\":1}}}}"),
         format!(
             "{{\"source\":\"powershell-hunt\",\"ts\":\"2026-05-08T12:00:00Z\",\"timestamp\":\"{MARK}\"}}"
@@ -463,6 +469,9 @@ fn nothing_of_an_event_is_in_a_metric_or_in_the_log() {
     });
     let (_, metrics) = exchange(connect(worker.address), "/metrics", None).expect("answered");
     assert!(metrics.contains("sightline_dead_letters_total"), "{metrics}");
+    // Of events that are refused the log could not tell much, so there must be some that are not.
+    assert!(metrics.contains("sightline_events_total{source=\"powershell-hunt\"} 20\n"), "{metrics}");
+    assert!(metrics.contains("sightline_incidents_total{change=\"opened\",rule=\"seen\"} 1\n"), "{metrics}");
     worker.stop();
     for (what, text) in [("a metric", metrics), ("the log", worker.said())] {
         let told: Vec<&str> = text.lines().filter(|line| line.contains(MARK)).collect();

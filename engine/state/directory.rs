@@ -139,3 +139,25 @@ fn beside(dir: &Path, suffix: &str) -> PathBuf {
     name.push(suffix);
     name.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_damage_and_what_cannot_be_reached_is_not() {
+        use io::ErrorKind::{InvalidData, NotFound, PermissionDenied, StorageFull, UnexpectedEof};
+        for (kind, is_damage) in [
+            (UnexpectedEof, true),
+            (InvalidData, true),
+            (NotFound, true),
+            (PermissionDenied, false),
+            (StorageFull, false),
+        ] {
+            let fault = Fault::Io(kind.into()).while_reading();
+            assert_eq!(matches!(fault, Fault::Damaged(_)), is_damage, "{fault:?}");
+        }
+        // While writing, the same says nothing of what was written before.
+        assert!(matches!(Fault::Damaged("half".to_owned()).while_writing(), Fault::Io(_)));
+    }
+}

@@ -192,6 +192,53 @@ fn idle_keys_leave_without_a_look_at_all_of_them() {
     assert_eq!(table.census().counts.keys, 100);
 }
 
+/// The index keeps 34 bits of a hash beside the shard, of the upper half of a key: so keys that differ in the lower half are
+/// the same to it. In a table of some millions chance brings that about.
+#[test]
+fn a_key_that_the_index_takes_for_another_is_not_the_other() {
+    let rules = rules();
+    let table = filled(&rules, &mut empty_store(), 1);
+    let there = *states(&table).first_key_value().expect("one state").0;
+    assert!(table.with_existing(StateKey(there.0 ^ 1), |_| ()).is_none(), "nobody ever heard of that key");
+    assert!(table.with_existing(there, |_| ()).is_some());
+}
+
+#[test]
+fn a_key_that_is_open_is_not_swept_from_under_its_state() {
+    let rules = rules();
+    let table = StateTable::default();
+    let idle = rules.settings.idle_micros / 1_000_000 + 7_200;
+    for second in [0, idle] {
+        // Packed, and left open: no tidying comes by.
+        give(&table, &rules, &hit(0, 1, second), second);
+        table.settle(&rules, log_time(second), Sweep::Worthwhile, &mut |_, _| {});
+        assert_eq!((table.len(), table.census().open), (1, 1));
+        table.settle(&rules, log_time(second + idle - 1), Sweep::Worthwhile, &mut |_, _| {});
+    }
+    assert_eq!((table.len(), table.fault()), (1, None));
+}
+
+#[test]
+fn a_chunk_that_is_not_as_its_line_says_is_not_taken_in() {
+    let rules = rules();
+    let listing = filled(&rules, &mut empty_store(), 20).listing();
+    let [line] = &listing.chunks[..] else { panic!("one chunk holds twenty states") };
+    let table = filled(&rules, &mut empty_store(), 20);
+    let whole = table.shelf().raw(1).expect("it is in memory");
+    let sealed = crate::state::chunk::seal_chunk(line.number, &whole).expect("in memory").bytes;
+    let adopt = |line: &ChunkLine, next_chunk: u32| {
+        let table = StateTable::default();
+        let meta = Meta { words: listing.words.clone(), next_chunk, ..Meta::default() };
+        table.begin(&meta).and_then(|()| table.adopt(line, &sealed)).map(|()| table.len())
+    };
+    assert_eq!(adopt(line, line.number + 1), Ok(20));
+    assert!(adopt(line, line.number).is_err(), "the next chunk would get its number");
+    let fewer = ChunkLine { entries: 19, ..line.clone() };
+    assert!(adopt(&fewer, line.number + 1).is_err(), "it has one more");
+    let beyond = ChunkLine { current: vec![0xff; 8], ..line.clone() };
+    assert!(adopt(&beyond, line.number + 1).is_err(), "there are no such entries");
+}
+
 #[test]
 fn a_chunk_that_the_disk_lost_is_a_fault_and_no_empty_state() {
     let rules = rules();

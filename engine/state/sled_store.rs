@@ -484,41 +484,5 @@ fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn checkpoint(seq: u64) -> Checkpoint {
-        Checkpoint { meta: Meta { seq, ..Meta::default() }, ..Checkpoint::default() }
-    }
-
-    #[test]
-    fn who_does_not_answer_is_not_waited_for() {
-        let stuck = within(Duration::from_millis(20), "sleeping", || {
-            thread::sleep(Duration::from_secs(2));
-            Ok(())
-        });
-        assert!(matches!(stuck, Err(Fault::Stuck("sleeping"))), "{stuck:?}");
-        assert!(matches!(within(COMMIT_LIMIT, "adding", || Ok(1 + 1)), Ok(2)));
-    }
-
-    #[test]
-    fn a_stuck_sled_is_left_behind_with_its_directory() {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let mut store = SledStore::at(home.path().join("checkpoint"), Durability::Kill);
-        store.commit(&checkpoint(1)).expect("there is room");
-        // As commit leaves it when sled does not answer: open for ever, and locked.
-        std::mem::forget(store.db.take());
-        store.stuck = Some("writing");
-        assert!(matches!(store.commit(&checkpoint(2)), Err(StoreError::Damaged { .. })));
-        assert!(matches!(store.load(&mut ()), Ok(Loaded::Damaged(_))));
-        store.clear(None).expect("a directory can be renamed while it is in use");
-        store.commit(&checkpoint(3)).expect("there is room");
-        assert_eq!(store.load(&mut ()).expect("usable"), Loaded::Found(checkpoint(3).meta));
-    }
-
-    #[test]
-    fn a_full_leaf_fits_into_the_log() {
-        let leaf = 20 * (PIECE_BYTES + 64);
-        assert!(leaf < SEGMENT_BYTES / 4 - 64, "{leaf} bytes would become a file of its own");
-    }
-}
+#[path = "sled_store_tests.rs"]
+mod tests;

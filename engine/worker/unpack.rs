@@ -75,6 +75,20 @@ mod tests {
     }
 
     #[test]
+    fn a_few_bytes_that_ask_for_a_large_window_are_refused_before_there_is_room_for_it() {
+        let frame = |window_log: u32| {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("memory takes everything");
+            encoder.window_log(window_log).expect("a window that zstd knows");
+            std::io::Write::write_all(&mut encoder, b"{}").expect("memory takes everything");
+            encoder.finish().expect("memory takes everything")
+        };
+        let mut room = Vec::new();
+        unpack(&frame(WINDOW_LOG_MAX), "zstd", &mut room).expect("as large as it may be");
+        let refused = unpack(&frame(WINDOW_LOG_MAX + 1), "zstd", &mut room).map_err(|reject| reject.reason);
+        assert_eq!(refused, Err(Reason::Undecodable));
+    }
+
+    #[test]
     fn what_is_no_zstd_is_refused() {
         let mut room = Vec::new();
         let whole = packed(b"{}");
