@@ -20,8 +20,11 @@ pub(super) enum End {
 pub(super) struct Ends<T> {
     end: End,
     /// By how many bytes they are looked up, 1 to [`KEY`]; then by these bytes.
-    texts: [FxHashMap<u64, Vec<(Box<str>, T)>>; KEY],
+    texts: [FxHashMap<u64, SameKey<T>>; KEY],
 }
+
+/// Texts that are looked up by the same bytes, and what belongs to them.
+type SameKey<T> = Vec<(Box<str>, T)>;
 
 impl<T> Ends<T> {
     /// No texts yet.

@@ -4,7 +4,7 @@
 //! the value and the rules. So a value that comes for the second time is kept with what was found in it, and from the third
 //! time on it is looked up whole. Nothing is ever taken for something else: the value itself is compared.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
@@ -63,9 +63,7 @@ impl Recall {
         if value.len() > VALUE_BYTES_MAX {
             return Recalled::Nothing;
         }
-        let mut hasher = FxBuildHasher.build_hasher();
-        (field, value).hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = FxBuildHasher.hash_one((field, value));
         let known = &self.known[place(hash, PLACES)];
         if let Some(known) = known
             && known.hash == hash
