@@ -76,6 +76,15 @@ fn run(room: Room, scratch: &Path) -> (Vec<Output>, Census) {
 
 /// Every event of a hot host is a moment: what it shows is said, and its stamp is what stays of it. How much time each of a
 /// million takes is for `cargo bench --bench state -- hot_key`.
+/// With these rules, one partition, and all the room there is.
+fn machine(rules: &str) -> Machine {
+    let file = RuleFile { name: "hot.yaml".to_owned(), text: rules.to_owned() };
+    let rules =
+        RulesMessage { files: vec![file], settings: EngineSettings::default(), ..RulesMessage::default() };
+    let table = Arc::new(StateTable::default());
+    Machine::new("test", rules, table, 1, 0, EventTime::MIN).expect("rules that make sense")
+}
+
 #[test]
 fn a_hot_key_is_counted_exactly_and_keeps_no_more_of_an_event_than_its_stamp() {
     const EVENTS: u64 = 20_000;
@@ -83,12 +92,7 @@ fn a_hot_key_is_counted_exactly_and_keeps_no_more_of_an_event_than_its_stamp() {
     const EACH_BYTES_MAX: u64 = 400;
     let host = "hot".repeat(70);
     let text = "rules:\n  - id: hammered\n    window: 1h\n    by: [host_id]\n    steps: [{name: failed, match: {kind: auth.login_failed}}]\n";
-    let file = RuleFile { name: "hot.yaml".to_owned(), text: text.to_owned() };
-    let rules =
-        RulesMessage { files: vec![file], settings: EngineSettings::default(), ..RulesMessage::default() };
-    let table = Arc::new(StateTable::default());
-    let mut machine =
-        Machine::new("test", rules, table, 1, 0, EventTime::MIN).expect("rules that make sense");
+    let mut machine = machine(text);
     let mut log: Vec<LogMessage> = (1..=EVENTS).map(|seq| message(seq, "auth.login_failed", &host)).collect();
     // Half of them come twice, and time goes on in the end, so that what is held back is said.
     let again = log[..EVENTS as usize / 2].iter().cloned();
@@ -121,12 +125,7 @@ fn a_hot_key_is_counted_exactly_and_keeps_no_more_of_an_event_than_its_stamp() {
 #[test]
 fn a_key_remembers_no_more_than_can_still_count() {
     let text = "rules:\n  - id: hammered\n    window: 10s\n    late: 0s\n    by: [host_id]\n    steps: [{name: failed, min_count: 3, match: {kind: auth.login_failed}}]\n";
-    let file = RuleFile { name: "hot.yaml".to_owned(), text: text.to_owned() };
-    let rules =
-        RulesMessage { files: vec![file], settings: EngineSettings::default(), ..RulesMessage::default() };
-    let table = Arc::new(StateTable::default());
-    let mut machine =
-        Machine::new("test", rules, table, 1, 0, EventTime::MIN).expect("rules that make sense");
+    let mut machine = machine(text);
     let log: Vec<LogMessage> = (1..=4_000).map(|seq| message(seq, "auth.login_failed", "hot")).collect();
     machine.apply(&log);
     // Twenty in a second.

@@ -13,6 +13,8 @@ use crate::detect::search::Wanted;
 
 /// Longer values are rarely the same again.
 const VALUE_BYTES_MAX: usize = 256;
+/// A value in which more is found is not kept: what is kept stays below some ten megabytes.
+const FOUND_MAX: usize = 512;
 /// Values that are kept. Of two that have the same place the later one stays.
 const PLACES: usize = 2_048;
 /// Traces of values that came once: of each no more than a few bits.
@@ -82,6 +84,9 @@ impl Recall {
 
     /// Keeps what was found in a value.
     pub(super) fn keep(&mut self, hash: u64, field: u32, value: &str, found: &[Wanted]) {
+        if found.len() > FOUND_MAX {
+            return;
+        }
         let (value, found) = (value.into(), found.into());
         self.known[place(hash, PLACES)] = Some(Known { hash, field, value, found });
     }

@@ -73,6 +73,20 @@ pub const POINTS: &[CrashPoint] = &[
     CrashPoint::AfterSpoolCursor,
 ];
 
+/// Points that a bridge comes by which notes how far it has read.
+pub const WITH_CURSOR: &[CrashPoint] = &[
+    CrashPoint::AfterRead,
+    CrashPoint::AfterHandOver,
+    CrashPoint::HalfRecord,
+    CrashPoint::AfterRecord,
+    CrashPoint::AfterKept,
+    CrashPoint::BeforeCursorFlush,
+    CrashPoint::AfterCursor,
+    CrashPoint::AfterSend,
+    CrashPoint::AfterAcknowledgement,
+    CrashPoint::AfterSpoolCursor,
+];
+
 /// Kills a bridge again and again, and compares what came of it with what comes of an undisturbed one.
 pub async fn survives<S: Source>(name: &str, kills: u32, mut make: impl FnMut(&Path) -> S) {
     let undisturbed = undisturbed(kills, &mut make).await;

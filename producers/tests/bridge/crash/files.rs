@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use sightline_producers::crash_point::CrashPoint;
 
-use super::campaign::{Source, survives};
+use super::campaign::{Source, WITH_CURSOR, survives};
 use super::ends::Expected;
 use super::kills;
 use crate::files::pack;
@@ -114,7 +114,7 @@ impl Source for Followed {
     }
 
     fn points(&self) -> &'static [CrashPoint] {
-        if self.kind == Kind::Audit { PLAIN } else { ROTATED }
+        if self.kind == Kind::Audit { WITH_CURSOR } else { ROTATED }
     }
 
     fn knows(&self) -> Option<&'static str> {
@@ -122,19 +122,6 @@ impl Source for Followed {
         Some("following")
     }
 }
-
-const PLAIN: &[CrashPoint] = &[
-    CrashPoint::AfterRead,
-    CrashPoint::AfterHandOver,
-    CrashPoint::HalfRecord,
-    CrashPoint::AfterRecord,
-    CrashPoint::AfterKept,
-    CrashPoint::BeforeCursorFlush,
-    CrashPoint::AfterCursor,
-    CrashPoint::AfterSend,
-    CrashPoint::AfterAcknowledgement,
-    CrashPoint::AfterSpoolCursor,
-];
 
 const ROTATED: &[CrashPoint] = &[
     CrashPoint::AfterRead,

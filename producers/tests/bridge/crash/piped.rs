@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use futures_util::future::join_all;
 use sightline_producers::crash_point::CrashPoint;
 
-use super::campaign::{POINTS, Source, survives};
+use super::campaign::{POINTS, Source, WITH_CURSOR, survives};
 use super::ends::Expected;
 use super::files::audit_event;
 use super::kills;
@@ -125,22 +125,9 @@ impl Source for Subject {
     }
 
     fn points(&self) -> &'static [CrashPoint] {
-        if self.retention == RetentionPolicy::Limits { NOTED } else { ACKNOWLEDGED }
+        if self.retention == RetentionPolicy::Limits { WITH_CURSOR } else { ACKNOWLEDGED }
     }
 }
-
-const NOTED: &[CrashPoint] = &[
-    CrashPoint::AfterRead,
-    CrashPoint::AfterHandOver,
-    CrashPoint::HalfRecord,
-    CrashPoint::AfterRecord,
-    CrashPoint::AfterKept,
-    CrashPoint::BeforeCursorFlush,
-    CrashPoint::AfterCursor,
-    CrashPoint::AfterSend,
-    CrashPoint::AfterAcknowledgement,
-    CrashPoint::AfterSpoolCursor,
-];
 
 const ACKNOWLEDGED: &[CrashPoint] = &[
     CrashPoint::AfterRead,

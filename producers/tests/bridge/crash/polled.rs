@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use sightline_producers::crash_point::CrashPoint;
 
-use super::campaign::{POINTS, Source, survives};
+use super::campaign::{POINTS, Source, WITH_CURSOR, survives};
 use super::ends::Expected;
 use super::kills;
 use crate::polled::items;
@@ -94,18 +94,6 @@ impl Source for Polled {
     }
 
     fn points(&self) -> &'static [CrashPoint] {
-        const WITH_CURSOR: &[CrashPoint] = &[
-            CrashPoint::AfterRead,
-            CrashPoint::AfterHandOver,
-            CrashPoint::HalfRecord,
-            CrashPoint::AfterRecord,
-            CrashPoint::AfterKept,
-            CrashPoint::AfterSend,
-            CrashPoint::AfterAcknowledgement,
-            CrashPoint::AfterSpoolCursor,
-            CrashPoint::BeforeCursorFlush,
-            CrashPoint::AfterCursor,
-        ];
         assert!(POINTS.iter().all(|point| WITH_CURSOR.contains(point)));
         WITH_CURSOR
     }
