@@ -9,7 +9,6 @@ use std::sync::Arc;
 use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
 use sightline_core::detect::completion_hits;
 use sightline_core::hit::{Hit, RuleIndex};
-use sightline_core::key::Key;
 use sightline_core::rule::RuleSet;
 use sightline_schemas::{EventTime, IncidentMessage, Position};
 
@@ -156,20 +155,22 @@ impl Correlator {
         let Facts { times, hits, commands, excepted } = facts;
         let Some((_, log_time)) = times.last().copied() else { return Followed::default() };
         let strata = usize::from(self.rules.strata);
-        let mut waiting: Vec<Vec<(Option<Order>, Hit)>> = vec![Vec::new(); strata];
-        for hit in hits {
-            waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((None, hit));
-        }
+        // Hits of completions, by stratum, and what brought each about.
+        let mut derived: Vec<Vec<(Order, Hit)>> = vec![Vec::new(); strata];
         let mut followed = Followed { commands: vec![None; commands.len()], ..Followed::default() };
         followed.counts.extend(excepted.into_iter().map(|rule| (rule, Counted::Excepted)));
         let mut effects: Vec<(Order, IncidentMessage)> = Vec::new();
         for stratum in 0..strata {
-            let mut hits = std::mem::take(&mut waiting[stratum]);
+            let of_completions = std::mem::take(&mut derived[stratum]);
+            let of_events =
+                hits.iter().filter(|hit| usize::from(self.rules.rule(hit.rule).stratum) == stratum);
+            let mut hits: Vec<(Option<&Order>, &Hit)> = of_events.map(|hit| (None, hit)).collect();
+            hits.extend(of_completions.iter().map(|(order, hit)| (Some(order), hit)));
             // What came due before the message goes first, in order of time. Then what lies earlier: a rule that waited
             // completes in the past of the event that ended its waiting. At one time events go before completions, and
             // these in the order of what brought them about.
             hits.sort_by_key(|(origin, hit)| {
-                let came_due = came_due(origin.as_ref());
+                let came_due = came_due(*origin);
                 let at = if came_due.is_some() { EventTime::MIN } else { hit.at };
                 (hit.position, came_due.is_none(), at, *origin)
             });
@@ -189,10 +190,10 @@ impl Correlator {
                 }
             }
             for (order, completion) in completions {
-                let mut derived = Vec::new();
-                completion_hits(&self.rules, &completion, &mut derived);
-                for hit in derived {
-                    waiting[usize::from(self.rules.rule(hit.rule).stratum)].push((Some(order), hit));
+                let mut hits = Vec::new();
+                completion_hits(&self.rules, &completion, &mut hits);
+                for hit in hits {
+                    derived[usize::from(self.rules.rule(hit.rule).stratum)].push((order, hit));
                 }
                 followed.completions.push(completion);
             }
@@ -204,26 +205,26 @@ impl Correlator {
     }
 
     /// Numbers the hits of each position and gives each to the partition that owns its key.
-    fn share(&self, hits: Vec<(Option<Order>, Hit)>) -> Vec<Vec<Routed>> {
+    fn share<'h>(&self, hits: Vec<(Option<&'h Order>, &'h Hit)>) -> Vec<Vec<Routed<'h>>> {
         let count = self.partitions.len();
-        let mut shares: Vec<Vec<Routed>> = vec![Vec::new(); count];
+        let share = || Vec::with_capacity(hits.len() / count);
+        let mut shares: Vec<Vec<Routed<'_>>> = std::iter::repeat_with(share).take(count).collect();
         let (mut position, mut item) = (Position::default(), 0);
         // Many rules can want one event for one key.
-        let mut last: Option<(Arc<str>, Key, Owner)> = None;
+        let mut last: Option<(&Hit, Owner)> = None;
         for (origin, hit) in hits {
             // Commands take the first place of their position.
             item = if hit.position == position { item + 1 } else { 1 };
             position = hit.position;
-            let owner = match &last {
-                Some((tenant, key, owner)) if key.is_shared_with(&hit.key) && *tenant == hit.tenant => *owner,
-                _ => {
-                    let owner = Owner::of(&hit.tenant, &hit.key);
-                    last = Some((Arc::clone(&hit.tenant), hit.key.clone(), owner));
+            let owner = match last {
+                Some((last, owner)) if last.key.is_shared_with(&hit.key) && last.tenant == hit.tenant => {
                     owner
                 }
+                _ => Owner::of(&hit.tenant, &hit.key),
             };
+            last = Some((hit, owner));
             let key = owner.state_in(self.units[self.rules.rule(hit.rule).unit]);
-            let came_due = came_due(origin.as_ref());
+            let came_due = came_due(origin);
             let completion = origin.is_some();
             shares[key.partition(count)].push(Routed { item, key, hit, completion, came_due });
         }
@@ -234,7 +235,7 @@ impl Correlator {
         &mut self,
         stratum: u8,
         times: &[(u64, EventTime)],
-        shares: &[Vec<Routed>],
+        shares: &[Vec<Routed<'_>>],
         commands: &[CommandAt],
     ) -> Vec<Brought> {
         let (rules, table) = (&*self.rules, &*self.table);

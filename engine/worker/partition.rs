@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sightline_core::correlate::{Effect, KeyState, Now, Refusal, Verdict};
+use sightline_core::correlate::{Aim, Effect, KeyState, Now, Refusal, Verdict};
 use sightline_core::hit::{Hit, RuleIndex};
 use sightline_core::rule::RuleSet;
 use sightline_schemas::control::{Asked, IncidentCommand};
 use sightline_schemas::{Change, EventTime, IncidentId, Position};
 
 use crate::state::state_key::StateKey;
-use crate::state::table::StateTable;
+use crate::state::table::{FETCHED_MAX, StateTable};
 
 /// Where an effect stands among all effects: by input position first, and the same whatever the number of partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,14 +40,14 @@ pub enum Phase {
 pub type Times = [(u64, EventTime)];
 
 /// A hit, or a command, and its place in the batch.
-#[derive(Clone, Debug)]
-pub struct Routed {
+#[derive(Clone, Copy, Debug)]
+pub struct Routed<'h> {
     /// Its ordinal at its position, the same whatever the partitions.
     pub item: u32,
     /// The state it belongs to.
     pub key: StateKey,
     /// The hit.
-    pub hit: Hit,
+    pub hit: &'h Hit,
     /// Whether it is the completion of a rule and not an event. Rules complete more than once in an instant, which is
     /// nothing to count.
     pub completion: bool,
@@ -138,13 +138,16 @@ impl Partition {
         rules: &RuleSet,
         table: &StateTable,
         times: &Times,
-        hits: &[Routed],
+        hits: &[Routed<'_>],
         commands: &[CommandAt],
     ) -> Brought {
         let mut pass = Pass { partition: self, stratum, rules, table, times, brought: Brought::default() };
         let mut commands = commands.iter().enumerate().peekable();
         let mut at_message = 0;
-        for routed in hits {
+        for (number, routed) in hits.iter().enumerate() {
+            if number % FETCHED_MAX == 0 {
+                pass.fetch(&hits[number..]);
+            }
             while let Some((index, command)) =
                 commands.next_if(|(_, command)| command.position < routed.hit.position)
             {
@@ -189,7 +192,10 @@ impl Pass<'_> {
 
     /// The same, but not beyond a log time.
     fn advance_until(&mut self, from: usize, seq: u64, latest: Option<EventTime>) -> usize {
-        let to = from + self.times[from..].partition_point(|(known, _)| *known < seq);
+        let mut to = from;
+        while self.times[to].0 < seq {
+            to += 1;
+        }
         let until = latest.unwrap_or(self.times[to].1);
         while let Some((due, key)) =
             self.partition.due_of(self.stratum).first().copied().filter(|(at, _)| *at <= until)
@@ -210,8 +216,18 @@ impl Pass<'_> {
         to
     }
 
-    fn hit(&mut self, routed: &Routed, log_time: EventTime) {
-        let hit = &routed.hit;
+    /// Has what the next hits will find at hand.
+    fn fetch(&self, hits: &[Routed<'_>]) {
+        let aim = |routed: &Routed<'_>| {
+            let hit = routed.hit;
+            let member = self.rules.rule(hit.rule).member;
+            (routed.key, Aim { member, step: hit.step, event: hit.event })
+        };
+        self.table.fetch(hits.iter().take(FETCHED_MAX).map(aim));
+    }
+
+    fn hit(&mut self, routed: &Routed<'_>, log_time: EventTime) {
+        let hit = routed.hit;
         let unit = self.rules.unit_of(hit.rule);
         let now = Now { rules: self.rules, log_time, position: hit.position };
         let mut effects = Vec::new();

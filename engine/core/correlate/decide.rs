@@ -43,7 +43,7 @@ impl Member {
     pub(super) fn decide(&mut self, rule: &Rule, by: Stamp, shadows: &Shadows) -> Decision {
         let mut readings = Vec::new();
         let (moment, used, absences) = match &rule.pattern {
-            _ if self.moments.binary_search(&by).is_ok() => return Decision::Nothing,
+            _ if self.is_moment(by) => return Decision::Nothing,
             Pattern::AllOf { distinct_events } => match &rule.steps[0].need {
                 Need::New(novelty) => match self.new_value(*novelty, by) {
                     Some(_) if shadows.cover(by.at) => return Decision::Found(Found::silent(by, by)),
@@ -65,7 +65,7 @@ impl Member {
             Pattern::Sequence { bounds, .. } => {
                 let Some(absences) = self.absences(bounds, by) else { return Decision::Nothing };
                 let moment = Stamp { at: absences.iter().map(|it| it.to).max().unwrap_or(by.at), ..by };
-                if self.moments.binary_search(&moment).is_ok() {
+                if self.is_moment(moment) {
                     return Decision::Nothing;
                 }
                 let silent = |absence: &Absence| absence.unknown && !says_unknown(rule, absence.step);

@@ -57,6 +57,17 @@ pub struct KeyState {
     pub(super) spent_events: Option<HashSet<EventId, BuildHasherDefault<IdHasher>>>,
 }
 
+/// What a hit will touch of a state.
+#[derive(Clone, Copy, Debug)]
+pub struct Aim {
+    /// The rule's place in its unit.
+    pub member: u8,
+    /// Its step.
+    pub step: u8,
+    /// The event.
+    pub event: EventId,
+}
+
 /// What a rule has still to decide for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -110,6 +121,13 @@ impl KeyState {
         let member = self.members.get(usize::from(member));
         let tracks = member.into_iter().flat_map(|member| member.tracks.iter().enumerate());
         tracks.flat_map(|(step, track)| track.hits().iter().map(move |hit| (step as u8, hit)))
+    }
+
+    /// The hits of the step that a hit is for. Looks at all that lies on the way there.
+    pub fn track_of(&self, aim: Aim) -> Option<&Track> {
+        let near = (self.fingerprint, self.newest, self.touched, self.incidents.len(), self.spent.len());
+        std::hint::black_box(near);
+        self.members.get(usize::from(aim.member))?.tracks.get(usize::from(aim.step))
     }
 
     /// Bytes that the state takes, about.

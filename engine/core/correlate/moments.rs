@@ -11,7 +11,7 @@ use crate::correlate::shadow::Shadows;
 use crate::correlate::waiting::Waiting;
 use crate::hit::Hit;
 use crate::pattern::sequence::Sought;
-use crate::pattern::{Stamp, Track, all_of, overlap, sequence};
+use crate::pattern::{Stamp, Track, all_of, near, overlap, sequence};
 use crate::rule::plan::Place;
 use crate::rule::{Pattern, Rule, Timing};
 
@@ -137,7 +137,7 @@ impl Member {
     ) -> Vec<Found> {
         let mut found = Vec::new();
         for moment in self.candidates(stamp, stamp.at.plus(rule.window)) {
-            let is_new = self.moments.binary_search(&moment).is_err();
+            let is_new = !self.is_moment(moment);
             if is_new && all_of::complete(rule, distinct_events, &mut self.tracks, moment) {
                 if shadows.cover(moment.at) {
                     found.push(Found::silent(moment, moment));
@@ -149,7 +149,7 @@ impl Member {
             }
         }
         // A late hit also belongs to a moment that was there, if it lies in the window of one.
-        let covering = self.moments.partition_point(|moment| *moment < stamp);
+        let covering = near::from_back(&self.moments, |moment| *moment < stamp);
         let track = usize::from(step);
         if let Some(moment) = self.moments.get(covering).copied()
             && moment.at.since(stamp.at) <= rule.window
@@ -196,13 +196,14 @@ impl Member {
     }
 
     pub(super) fn add_moment(&mut self, moment: Stamp) {
-        match self.moments.back() {
-            Some(last) if *last > moment => {
-                let at = self.moments.partition_point(|earlier| *earlier < moment);
-                self.moments.insert(at, moment);
-            }
-            _ => self.moments.push_back(moment),
-        }
+        let at = near::from_back(&self.moments, |earlier| *earlier < moment);
+        self.moments.insert(at, moment);
+    }
+
+    /// Whether it is a moment already.
+    pub(super) fn is_moment(&self, stamp: Stamp) -> bool {
+        let before = near::from_back(&self.moments, |moment| *moment < stamp);
+        self.moments.get(before) == Some(&stamp)
     }
 
     fn found_sequence(
@@ -222,7 +223,7 @@ impl Member {
                 found.extend(self.is_sequence(rule, moment).then(|| Found::silent(moment, moment)));
                 continue;
             }
-            let known = self.moments.binary_search(&moment).is_ok();
+            let known = self.is_moment(moment);
             let Some(used) = self.evidence_of_sequence(rule, moment) else { continue };
             if known && used.is_empty() {
                 continue;

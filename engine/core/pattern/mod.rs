@@ -13,6 +13,7 @@ pub mod count;
 pub mod distinct;
 pub mod first_seen;
 pub mod gauge;
+pub mod near;
 pub mod overlap;
 pub mod sequence;
 pub mod track;

@@ -12,6 +12,7 @@ use crate::hit::{Brief, Hit, Measured};
 use crate::limits::ALLOCATION_BYTES;
 use crate::pattern::distinct::RecentValues;
 use crate::pattern::gauge::Gauge;
+use crate::pattern::near;
 use crate::rule::Need;
 
 /// When, and which event: the order in which hits are remembered. Ties in time are ordered by event id.
@@ -110,10 +111,7 @@ impl Track {
             value: hit.value.clone(),
             brief: Arc::clone(&hit.brief),
         };
-        let place = match self.hits.back() {
-            Some(last) if last.stamp > stamp => self.up_to(stamp),
-            _ => self.hits.len(),
-        };
+        let place = self.up_to(stamp);
         if let Some(gauge) = &mut self.gauge
             && gauge.covers(hit.at)
         {
@@ -134,6 +132,15 @@ impl Track {
             recent.add(value, hit.at);
         }
         true
+    }
+
+    /// Looks at what adding the hit of an event will look at, and what the hit will that leaves when so many more were
+    /// added; the answer means nothing.
+    pub fn glance(&self, event: EventId, ahead: usize) -> u64 {
+        let newest = self.hits.back().map_or(0, |hit| hit.stamp.at.as_micros());
+        let Some(events) = &self.events else { return newest as u64 };
+        let leaves = self.hits.get(ahead).is_some_and(|hit| events.contains(&hit.stamp.event));
+        newest as u64 ^ u64::from(events.contains(&event)) ^ u64::from(leaves)
     }
 
     fn contains_event(&mut self, event: EventId) -> bool {
@@ -167,11 +174,7 @@ impl Track {
 
     /// Lets go of what a hit would show, where it is here and evidence: that is said, and kept by the incident.
     pub fn forget_brief(&mut self, stamp: Stamp) {
-        let index = match self.hits.back() {
-            Some(last) if last.stamp == stamp => Some(self.hits.len() - 1),
-            _ => self.find(stamp),
-        };
-        if let Some(hit) = index.map(|index| &mut self.hits[index]).filter(|hit| hit.used) {
+        if let Some(hit) = self.find(stamp).map(|index| &mut self.hits[index]).filter(|hit| hit.used) {
             hit.brief = Brief::spent();
         }
     }
@@ -217,38 +220,37 @@ impl Track {
 
     /// How many hits stand at or before `stamp`.
     pub fn up_to(&self, stamp: Stamp) -> usize {
-        match self.hits.back() {
-            // In order, which is the rule: the question is about the newest hit or a newer one.
-            Some(last) if last.stamp <= stamp => self.hits.len(),
-            _ => self.hits.partition_point(|hit| hit.stamp <= stamp),
-        }
+        // In order, which is the rule, the question is about the newest hit or a newer one.
+        near::from_back(&self.hits, |hit| hit.stamp <= stamp)
     }
 
     /// The indexes of the hits from time `first` to time `last`, both inclusive.
     pub fn between(&self, first: EventTime, last: EventTime) -> Range<usize> {
-        let from = self.hits.partition_point(|hit| hit.stamp.at < first);
-        let to = match self.hits.back() {
-            Some(newest) if newest.stamp.at <= last => self.hits.len(),
-            _ => self.hits.partition_point(|hit| hit.stamp.at <= last),
+        let before = |hit: &TrackHit| hit.stamp.at < first;
+        let (Some(oldest), Some(newest)) = (self.hits.front(), self.hits.back()) else { return 0..0 };
+        let from = match first.since(oldest.stamp.at) < newest.stamp.at.since(first) {
+            true => near::from_front(&self.hits, before),
+            false => near::from_back(&self.hits, before),
         };
-        from..to.max(from)
+        from..near::from_back(&self.hits, |hit| hit.stamp.at <= last).max(from)
     }
 
     /// The time of the newest hit before `at`.
     pub fn last_before(&self, at: EventTime) -> Option<EventTime> {
-        let before = self.hits.partition_point(|hit| hit.stamp.at < at);
+        let before = near::from_back(&self.hits, |hit| hit.stamp.at < at);
         before.checked_sub(1).map(|index| self.hits[index].stamp.at)
     }
 
     /// The time of the oldest hit after `at`.
     pub fn first_behind(&self, at: EventTime) -> Option<EventTime> {
-        let behind = self.hits.partition_point(|hit| hit.stamp.at <= at);
+        let behind = near::from_back(&self.hits, |hit| hit.stamp.at <= at);
         self.hits.get(behind).map(|hit| hit.stamp.at)
     }
 
     /// The index of exactly this hit, if it is here.
     pub fn find(&self, stamp: Stamp) -> Option<usize> {
-        self.hits.binary_search_by(|hit| hit.stamp.cmp(&stamp)).ok()
+        let before = near::from_back(&self.hits, |hit| hit.stamp < stamp);
+        self.hits.get(before).is_some_and(|hit| hit.stamp == stamp).then_some(before)
     }
 
     /// The newest times of the values counted here.
@@ -326,13 +328,11 @@ impl Track {
 pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = self.0.rotate_left(5) ^ u64::from_le_bytes(word);
-        }
+    fn write(&mut self, id: &[u8]) {
+        self.0 = u64::from_le_bytes(*id.first_chunk().expect("an id has sixteen bytes"));
     }
+
+    fn write_usize(&mut self, _length: usize) {}
 
     fn finish(&self) -> u64 {
         self.0
