@@ -18,3 +18,8 @@ pub mod service;
 pub mod state;
 pub mod telemetry;
 pub mod worker;
+
+/// States come and go by the hundred thousand, and what they took goes back to the system (`.cargo/config.toml` says when).
+#[cfg(not(fuzzing))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -3,12 +3,16 @@
 //!
 //! `cargo bench --bench state -- memory [KEYS HITS]`; each size is a process of its own.
 
+use std::time::Duration;
+
 use crate::population::{MIB, Population, home, in_a_process, line, resident, resident_at_most};
 use sightline::state::{Pace, Room};
 
 /// Bytes a key, all included.
 const TARGET: f64 = 128.0;
 const CHECKPOINT_EVERY: u64 = 50_000;
+/// By then the allocator has given back what was freed.
+const GIVEN_BACK: Duration = Duration::from_secs(3);
 
 /// Runs it with these arguments.
 pub fn run_with(arguments: &[String]) {
@@ -43,6 +47,9 @@ fn run(keys: u64, hits: u64) {
     while population.machine.table().census().open > 0 {
         population.machine.tidy(Pace::Idle);
     }
+    // And the next checkpoint comes, and what was freed goes back to the system.
+    population.checkpoint();
+    std::thread::sleep(GIVEN_BACK);
     let census = population.machine.table().census();
     assert_eq!(census.counts.keys as u64, keys + 1);
     let per_key = (resident() - before) / keys as f64;

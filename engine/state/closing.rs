@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use sightline_core::rule::RuleSet;
 use sightline_schemas::EventTime;
 
-use super::due::{DIRTY_LEFT, Pace};
+use super::due::{DIRTY_LEFT, Pace, is_wide};
 use super::room::weight;
 use super::shelf::Shelf;
 use super::state_key::StateKey;
@@ -44,6 +44,7 @@ impl StateTable {
         self.roll(&mut shelf);
         shelf.cut();
         self.make_room(&mut shelf);
+        self.shrink();
     }
 
     /// Does some of what is due for open states, between batches, so that a checkpoint finds little left to do: packs those
@@ -192,9 +193,14 @@ impl StateTable {
         self.grown_bytes.store(0, Ordering::Relaxed);
         let is_dirty = |key| self.open.get(&key).is_some_and(|live| live.dirty);
         locked(&self.due).keep(is_dirty, |key| self.open.contains_key(&key));
-        // The map never gives room back by itself, and a flood must not leave its size behind.
-        if self.open.capacity() > 8 * (self.open.len() + 1_024) {
+        self.shrink();
+    }
+
+    /// Neither the map nor the lists of names give room back by themselves.
+    fn shrink(&self) {
+        if is_wide(self.open.capacity(), self.open.len()) {
             self.open.shrink_to_fit();
         }
+        locked(&self.due).shrink();
     }
 }

@@ -37,13 +37,21 @@ impl Due {
         self.dirtied.retain(|key| is_dirty(*key));
         self.opened.retain(|key| is_open(*key));
         self.unlooked = self.unlooked.min(self.opened.len());
-        // A flood must not leave its size behind.
+    }
+
+    /// A flood must not leave its size behind.
+    pub(super) fn shrink(&mut self) {
         for names in [&mut self.dirtied, &mut self.opened] {
-            if names.capacity() > 8 * (names.len() + 1_024) {
+            if is_wide(names.capacity(), names.len()) {
                 names.shrink_to_fit();
             }
         }
     }
+}
+
+/// Whether so much room is a waste for what is in it.
+pub(super) const fn is_wide(capacity: usize, len: usize) -> bool {
+    capacity > 8 * (len + 1_024)
 }
 
 /// How much time there is for it.

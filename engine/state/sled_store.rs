@@ -35,7 +35,7 @@ const PIECE_BYTES: usize = SEGMENT_BYTES / 4 / 21;
 const CACHE_BYTES: u64 = 16 << 20;
 /// sled's cache never lets go of the newest of each 256th page, and with leaves as large as ours that is all of them. So
 /// it is closed when this much was read and written, and opened anew for the next commit.
-const REOPEN_BYTES: u64 = 32 << 20;
+const REOPEN_BYTES: u64 = 8 << 20;
 /// New chunks go to sled in batches of about this: it holds a batch several times in memory while it writes it.
 const BATCH_BYTES: usize = 8 << 20;
 /// sled releases its file a little after it is dropped.
