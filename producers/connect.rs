@@ -14,7 +14,13 @@ const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(200);
 #[derive(Clone, clap::Args)]
 pub struct Connect {
     /// Server to connect to; several are separated by commas.
-    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", help_heading = "Connection")]
+    #[arg(
+        long,
+        visible_alias = "nats-url",
+        env = "NATS_URL",
+        default_value = "nats://127.0.0.1:4222",
+        help_heading = "Connection"
+    )]
     pub url: String,
     /// Credentials file (JWT and key).
     #[arg(long, env = "NATS_CREDS", value_name = "FILE", help_heading = "Connection")]

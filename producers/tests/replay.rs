@@ -24,7 +24,8 @@ not json
 
 fn replay(url: &str, arguments: &[&str], input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sightline-replay"))
-        .args(["--url", url, "--patience", "1s"])
+        // The name that `sightline` has for it.
+        .args(["--nats-url", url, "--patience", "1s"])
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -123,7 +124,9 @@ async fn record(server: &Server) -> Vec<String> {
 async fn see(server: &Server, arguments: &[&str]) -> (Vec<async_nats::Message>, serde_json::Value, Output) {
     let client = async_nats::connect(server.url()).await.expect("the server listens");
     let mut subscriber = client.subscribe("replay.>").await.expect("subscribed");
-    client.flush().await.expect("subscribed before the first is published");
+    // Sent is not known: only who hears himself is heard by others.
+    client.publish("replay.myself", "".into()).await.expect("sent");
+    subscriber.next().await.expect("the server knows of the subscription");
     let (url, arguments) = (server.url(), [&["--stream"][..], arguments].concat());
     let run = arguments.iter().map(ToString::to_string).collect::<Vec<_>>();
     let running = tokio::task::spawn_blocking(move || {
