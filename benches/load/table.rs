@@ -63,6 +63,13 @@ pub fn run(asked: &Asked, report: &mut Report, _: &Runtime) -> Result<(), String
     }
     curve("hits in the window", points);
 
+    for rules in [1u32, 10, 100] {
+        let events = (count / u64::from(rules)).max(5_000);
+        let rate = rate(&watched_by(rules, "10m", 1_000), 1, events, &|number| keyed(number, 1_000))?;
+        let unit = "events/s of one core, every event a hit of so many rules";
+        report.line(format!("table.rules_on_one_event_{rules}"), rate, Target::Shown, unit);
+    }
+
     for partitions in [1, 2] {
         let rate = rate_of(
             &watched("1h", 1_000),
@@ -93,9 +100,18 @@ fn keyed(number: u64, keys: u64) -> String {
 
 /// One rule that counts and is not complete.
 fn watched(window: &str, needed: u32) -> RulesMessage {
-    let text = format!(
-        "rules:\n  - id: watched\n    title: Watched\n    window: {window}\n    late: 1ms\n    by: host_id\n    steps: [{{name: a, match: {{kind: watched}}, min_count: {needed}}}]\n"
-    );
+    watched_by(1, window, needed)
+}
+
+/// So many of them that want the same events.
+fn watched_by(rules: u32, window: &str, needed: u32) -> RulesMessage {
+    let mut text = String::from("rules:\n");
+    for rule in 0..rules {
+        text.push_str(&format!(
+            "  - id: watched_{rule}\n    title: Watched\n    window: {window}\n    late: 1ms\n    by: host_id\n    steps: [{{name: a, match: {{kind: watched}}, min_count: {}}}]\n",
+            needed + rule
+        ));
+    }
     RulesMessage {
         files: vec![RuleFile { name: "watched.yaml".to_owned(), text }],
         settings: EngineSettings::default(),

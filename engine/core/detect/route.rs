@@ -36,6 +36,7 @@ pub fn event_hits(
     if !satisfied.is_empty() {
         event.id = EventId::of(event, raw);
     }
+    let mut made = Made::default();
     for (rule, step) in &satisfied {
         if is_excepted(&rules.rule(*rule).policies.exceptions, event) {
             // An event is excepted once, however many steps it satisfies: those of a rule follow each other.
@@ -44,7 +45,7 @@ pub fn event_hits(
             }
             continue;
         }
-        step_hits(rules, event, tenant, position, (*rule, *step), hits);
+        step_hits(rules, event, tenant, position, (*rule, *step), &mut made, hits);
     }
     memo.satisfied = satisfied;
 }
@@ -56,20 +57,39 @@ fn is_excepted(exceptions: &[Exception], event: &Event<'_>) -> bool {
     })
 }
 
+/// What was made of an event for a step, for the steps that want the same: many rules can want one event.
+#[derive(Default)]
+struct Made {
+    keys: SmallVec<[(u32, SmallVec<[Key; 1]>); 2]>,
+    briefs: SmallVec<[(u32, Arc<Brief>); 2]>,
+}
+
+/// What stands under a number; made where nothing does.
+fn made<T>(known: &mut SmallVec<[(u32, T); 2]>, number: u32, make: impl FnOnce() -> T) -> &T {
+    let at = known.iter().position(|(there, _)| *there == number).unwrap_or_else(|| {
+        known.push((number, make()));
+        known.len() - 1
+    });
+    &known[at].1
+}
+
 fn step_hits(
     rules: &RuleSet,
     event: &Event<'_>,
     tenant: &Arc<str>,
     position: Position,
     (rule, step_index): (RuleIndex, u8),
+    known: &mut Made,
     hits: &mut Vec<Hit>,
 ) {
     let step = &rules.rule(rule).steps[usize::from(step_index)];
-    let keys = keys(&step.keys, &rules.unit_of(rule).by, |field, take| {
-        field.any(event, |value| {
-            take(value.text());
-            false
-        });
+    let keys = made(&mut known.keys, step.keyed_as, || {
+        keys(&step.keys, &rules.unit_of(rule).by, |field, take| {
+            field.any(event, |value| {
+                take(value.text());
+                false
+            });
+        })
     });
     if keys.is_empty() {
         return;
@@ -82,18 +102,18 @@ fn step_hits(
             None => return,
         },
     };
-    let brief = Arc::new(brief(step, event));
-    hits.extend(keys.into_iter().map(|key| Hit {
+    let brief = made(&mut known.briefs, step.shown_as, || Arc::new(brief(step, event)));
+    hits.extend(keys.iter().map(|key| Hit {
         tenant: Arc::clone(tenant),
         rule,
         step: step_index,
-        key,
+        key: key.clone(),
         at: event.occurred_at,
         suspect: event.time_source == TimeSource::Suspect,
         event: event.id,
         position,
         value: value.clone(),
-        brief: Arc::clone(&brief),
+        brief: Arc::clone(brief),
     }));
 }
 

@@ -85,6 +85,7 @@ pub(super) fn build(
             feeds: std::mem::take(&mut feeds[at]),
         });
     }
+    number_alike(&mut rules, &units);
     let mut detector = DetectorBuilder::default();
     for (at, rule) in rules.iter().enumerate() {
         for (step_at, step) in rule.steps.iter().enumerate() {
@@ -346,6 +347,23 @@ fn build_step(
         keys,
         counted: step.counted,
         shown,
+        keyed_as: 0,
+        shown_as: 0,
+    }
+}
+
+/// Gives one number to all steps that make the same keys of an event, and one to all that show the same of it.
+fn number_alike(rules: &mut [Rule], units: &[Unit]) {
+    let mut keyed = HashMap::new();
+    let mut shown = HashMap::new();
+    for rule in rules {
+        let spelt: Vec<_> = units[rule.unit].by.iter().map(|part| (part.normal, part.optional)).collect();
+        for step in &mut rule.steps {
+            let next = keyed.len() as u32;
+            step.keyed_as = *keyed.entry((step.keys.clone(), spelt.clone())).or_insert(next);
+            let next = shown.len() as u32;
+            step.shown_as = *shown.entry(step.shown.clone()).or_insert(next);
+        }
     }
 }
 

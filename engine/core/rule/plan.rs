@@ -229,6 +229,10 @@ pub struct Step {
     pub counted: Option<(Field, Normal)>,
     /// The fields that evidence shows.
     pub shown: Vec<Field>,
+    /// Steps of the same number make the same keys of an event.
+    pub keyed_as: u32,
+    /// Steps of the same number show the same of an event.
+    pub shown_as: u32,
 }
 
 impl Step {
