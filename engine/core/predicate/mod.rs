@@ -11,6 +11,7 @@ mod like;
 mod numeric;
 mod other_field;
 mod regular;
+mod required;
 mod text;
 
 pub use cidr::Networks;
@@ -92,6 +93,12 @@ impl Test {
                 case: likes.case(),
                 look: likes.look(),
                 texts: likes.required()?,
+            },
+            Test::Regular(regular) => Witness {
+                place: Where::Inside,
+                case: Case::Ignored,
+                look: regular.look(),
+                texts: regular.required()?,
             },
             _ => return None,
         };

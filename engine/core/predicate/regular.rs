@@ -4,7 +4,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::field::Scalar;
 use crate::limits::REGEX_BYTES_MAX;
-use crate::predicate::{Case, Look};
+use crate::predicate::{Case, Look, required};
 
 /// One of several regular expressions finds something in the value.
 #[derive(Clone, Debug)]
@@ -12,6 +12,7 @@ pub struct Regular {
     regexes: Vec<Regex>,
     case: Case,
     look: Look,
+    required: Option<Vec<String>>,
 }
 
 impl Regular {
@@ -28,7 +29,19 @@ impl Regular {
                 .build()
                 .map_err(|error| error.to_string())
         };
-        patterns.iter().map(compile).collect::<Result<_, _>>().map(|regexes| Regular { regexes, case, look })
+        let regexes = patterns.iter().map(compile).collect::<Result<_, _>>()?;
+        let required = required::required(patterns.iter().map(String::as_str), case == Case::Ignored);
+        Ok(Regular { regexes, case, look, required })
+    }
+
+    /// Which values are looked into.
+    pub fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Texts in lower case of which a value in lower case must hold one; `None` where nothing is sure.
+    pub fn required(&self) -> Option<Vec<&str>> {
+        self.required.as_ref().map(|texts| texts.iter().map(String::as_str).collect())
     }
 
     /// Whether one of them finds something.
