@@ -97,18 +97,18 @@ fn unescaped(inner: &str) -> Option<Cow<'_, str>> {
     let mut from = 0;
     while at < bytes.len() {
         text.push_str(&inner[from..at]);
-        text.push(match bytes[at + 1] {
-            b'n' => '\n',
-            b't' => '\t',
-            b'r' => '\r',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'u' => return None,
-            // The scan let only `"`, `\` and `/` through beside these.
-            same => char::from(same),
-        });
         from = at + 2;
-        at = from + before_backslash(&bytes[from..]);
+        match bytes[at + 1] {
+            b'n' => text.push('\n'),
+            b't' => text.push('\t'),
+            b'r' => text.push('\r'),
+            b'b' => text.push('\u{8}'),
+            b'f' => text.push('\u{c}'),
+            b'u' => return None,
+            // The scan let only `"`, `\` and `/` through beside these: they stand for themselves.
+            _ => from = at + 1,
+        }
+        at += 2 + before_backslash(&bytes[at + 2..]);
     }
     text.push_str(&inner[from..]);
     Some(Cow::Owned(text))
