@@ -160,26 +160,28 @@ impl JetStreamEvents {
         let Some(puller) = &mut self.puller else { return };
         let (first, before) = (!puller.delivered_any(), self.ready.len());
         let taken = puller.take(&mut self.ready, max);
-        let Some(mut next) = self.next else { return self.ready.truncate(before) };
-        let mut at = before;
-        while let Some(message) = self.ready.get(at) {
-            let seq = message.seq;
+        let Some(from) = self.next else { return self.ready.truncate(before) };
+        let (mut next, mut at, mut jumped) = (from, before, false);
+        while let Some(seq) = self.ready.get(at).map(|message| message.seq).filter(|_| !jumped) {
             if seq == next {
                 next += 1;
                 at += 1;
             } else if seq < next {
                 self.ready.remove(at);
             } else {
-                self.ready.truncate(at);
+                jumped = true;
                 // Of a consumer that has just been told to begin at `next`, this means that there is nothing before.
-                self.hole_ends = (first && at == before).then(|| seq - 1);
-                self.give_up("sequence jumped");
+                self.hole_ends = (first && next == from).then(|| seq - 1);
             }
         }
-        if at > before {
+        self.ready.truncate(at);
+        self.next = Some(next);
+        if next > from {
             self.overdue = None;
         }
-        self.next = Some(next);
+        if jumped {
+            self.give_up("sequence jumped");
+        }
         if let Err(why) = taken {
             self.give_up(&why);
         }

@@ -5,6 +5,7 @@
 //! All that a line does is to answer pings, to ask for more where there is room, and to say why it ended.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -97,10 +98,7 @@ impl Line {
         let ours = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let mut reader = Reader::new(logged_in, pulls, Arc::clone(&ours));
-            let why = match reader.run().await {
-                Ok(never) => match never {},
-                Err(why) => why,
-            };
+            let Err(why) = reader.run().await;
             ours.held().ended = Some(why);
             ours.news.notify_one();
         });
@@ -132,8 +130,6 @@ impl Line {
     }
 }
 
-enum Never {}
-
 struct Reader {
     socket: Box<dyn Socket>,
     pulls: Pulls,
@@ -156,7 +152,7 @@ impl Reader {
         }
     }
 
-    async fn run(&mut self) -> Result<Never, String> {
+    async fn run(&mut self) -> Result<Infallible, String> {
         let subscribe = format!("SUB {} 1\r\n", self.pulls.inbox);
         self.write(subscribe.as_bytes()).await?;
         loop {
