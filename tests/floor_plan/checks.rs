@@ -22,7 +22,7 @@ const CRATES: [(&str, &str); 3] =
     [("sightline_schemas", "schemas"), ("sightline_core", "core"), ("sightline_producers", "producers")];
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 19] = [
     (
         "async_nats",
         &[
@@ -57,6 +57,7 @@ const HOMES: [(&str, &[&str]); 18] = [
         "tokio_rustls",
         &["engine/api/", "engine/cli/http.rs", "engine/bus/jetstream/login.rs", "producers/bridge/receive/"],
     ),
+    ("rayon", &["engine/worker/reading.rs"]),
     ("rustls_native_certs", &["engine/bus/jetstream/login.rs"]),
     ("hyper", &["producers/bridge/receive/server.rs"]),
     ("hyper_util", &["producers/bridge/receive/server.rs"]),
