@@ -60,7 +60,7 @@ fn machine(message: RulesMessage, rules: Arc<RuleSet>) -> Machine {
 fn message(seq: u64, subject: &str, body: &[u8]) -> LogMessage {
     LogMessage {
         seq,
-        subject: Some(subject.to_owned()),
+        subject: Some(subject.into()),
         content_type: None,
         content_encoding: None,
         received_at: Some(EventTime::from_micros(NOON_MICROS + i64::try_from(seq).unwrap_or(0) * 1_000)),
@@ -128,7 +128,7 @@ pub fn event(data: &[u8]) {
     if how & 0x40 != 0 {
         let name: String =
             String::from_utf8_lossy(body).chars().filter(|c| !c.is_whitespace()).take(4_000).collect();
-        input.subject = Some(format!("events.{name}"));
+        input.subject = Some(format!("events.{name}").into());
     }
     let (rules, compiled) = shipped();
     let mut machine = machine(rules.clone(), Arc::clone(compiled));
@@ -202,16 +202,16 @@ pub fn command(data: &[u8]) {
     let mut input = message(4, "control.default.incident", body);
     match how & 7 {
         0..=3 => {}
-        4 => input.subject = Some(CONTROL_RULES.to_owned()),
+        4 => input.subject = Some(CONTROL_RULES.into()),
         5 => {
-            input.subject = Some(CONTROL_RULES.to_owned());
+            input.subject = Some(CONTROL_RULES.into());
             input.content_encoding = Some("zstd".to_owned());
         }
-        6 => input.subject = Some(CONTROL_TICK.to_owned()),
+        6 => input.subject = Some(CONTROL_TICK.into()),
         _ => {
             let name: String =
                 String::from_utf8_lossy(body).chars().filter(|c| !c.is_whitespace()).take(4_000).collect();
-            input.subject = Some(format!("control.{name}"));
+            input.subject = Some(format!("control.{name}").into());
         }
     }
     apply(&mut machine, &[input]);

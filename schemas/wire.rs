@@ -8,6 +8,7 @@
 
 use serde::de::DeserializeSeed;
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 
 use crate::edge::{Reason, Reject};
 use crate::event::Event;
@@ -66,16 +67,16 @@ impl Form {
 ///
 /// # Errors
 /// When the body is no whole message of this form, or holds more events than a frame may.
-pub fn split(body: &[u8], form: Form) -> Result<Vec<&[u8]>, Reject> {
+pub fn split(body: &[u8], form: Form) -> Result<SmallVec<[&[u8]; 1]>, Reject> {
     let events = match form {
         Form::Json if first_byte(body) == Some(b'[') => {
             let items: Vec<&RawValue> =
                 serde_json::from_slice(body).map_err(|error| undecodable("JSON", &error))?;
             items.into_iter().map(|item| item.get().as_bytes()).collect()
         }
-        Form::Json => vec![body],
+        Form::Json => smallvec![body],
         Form::Ndjson => lines(body).filter(|line| first_byte(line).is_some()).collect(),
-        Form::MessagePack => split_message_pack(body)?,
+        Form::MessagePack => split_message_pack(body)?.into(),
     };
     if events.len() > FRAME_EVENTS_MAX {
         return Err(Reject::new(

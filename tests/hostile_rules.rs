@@ -61,7 +61,7 @@ fn nested_quantifiers_cost_no_more_than_the_text_is_long() {
         );
         let log = [sightline::bus::LogMessage {
             seq: 1,
-            subject: Some("events.default.app".to_owned()),
+            subject: Some("events.default.app".into()),
             content_type: None,
             content_encoding: None,
             received_at: Some(sightline_schemas::EventTime::from_micros(1_778_241_600_000_000)),

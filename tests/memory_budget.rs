@@ -36,7 +36,7 @@ fn message(seq: u64, kind: &str, host: &str) -> LogMessage {
     );
     LogMessage {
         seq,
-        subject: Some("events.default.sentry".to_owned()),
+        subject: Some("events.default.sentry".into()),
         content_type: None,
         content_encoding: None,
         received_at: Some(now),
@@ -102,7 +102,7 @@ fn a_hot_key_is_counted_exactly_and_keeps_no_more_of_an_event_than_its_stamp() {
     let last = log.len() as u64;
     let now = log[EVENTS as usize - 1].received_at.expect("a time").plus(3_600_000_000);
     let tick = LogMessage {
-        subject: Some(CONTROL_TICK.to_owned()),
+        subject: Some(CONTROL_TICK.into()),
         received_at: Some(now),
         body: Bytes::new(),
         ..message(last + 1, "", "")

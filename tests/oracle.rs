@@ -76,7 +76,7 @@ fn outcome(case: &Case) -> Outcome {
                     }
                     let body = serde_json::to_vec(&command).expect("a command is plain data");
                     LogMessage {
-                        subject: Some(incident_command(&tenant)),
+                        subject: Some(incident_command(&tenant).into()),
                         body: Bytes::from(body),
                         ..tick(seq, clock)
                     }

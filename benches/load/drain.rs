@@ -1,5 +1,8 @@
 //! Draining a stream, one event a message: the worker with 100 rules against a consumer that does nothing, in turn on the
 //! same server.
+//!
+//! The consumer that does nothing is the client's, with pulls of its own on a plain subscription: the fastest that the client
+//! has. The worker reads over a line of its own, which costs less for a message; what that alone comes to is shown, too.
 
 use sightline_benches::report::{Report, Target};
 use sightline_schemas::EventTime;
@@ -24,9 +27,10 @@ async fn drain(asked: &Asked, report: &mut Report) -> Result<(), String> {
     let bodies = (0..count)
         .map(|number| Filled { headers: Vec::new(), body: events::event(number, HOSTS, began).into_bytes() });
     let last = bus.fill(bodies).await?;
-    let (mut null, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut null, mut log, mut worker, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let nothing = bus.drain_nothing(1, last).await?;
+        log.push(bus.drain_log(last).await?);
         let drained = bus.drain(last, &rules, &settings(2)).await?;
         ratios.push(drained.spent.wall_rate(count) / nothing.spent.wall_rate(count));
         null.push(nothing);
@@ -50,6 +54,8 @@ async fn drain(asked: &Asked, report: &mut Report) -> Result<(), String> {
     );
     report.line("drain.null_client_cpu", middle(&null, client), Target::Shown, "ns an event");
     report.line("drain.null_server_cpu", middle(&null, server), Target::Shown, "ns an event");
+    report.line("drain.log_rate", middle(&log, rate), Target::Shown, "events/s, the worker's reading alone");
+    report.line("drain.log_client_cpu", middle(&log, client), Target::Shown, "ns an event");
     report.line("drain.rate", middle(&worker, rate), Target::Shown, "events/s, 100 rules");
     report.line("drain.client_cpu", middle(&worker, client), Target::Shown, "ns an event, all threads");
     report.line("drain.server_cpu", middle(&worker, server), Target::Shown, "ns an event");

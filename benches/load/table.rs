@@ -144,7 +144,7 @@ fn rate_of(
         let batch: Vec<LogMessage> = (number..number + BATCH as u64)
             .map(|number| LogMessage {
                 seq: number + 1,
-                subject: Some(events::SUBJECT.to_owned()),
+                subject: Some(events::SUBJECT.into()),
                 content_type: None,
                 content_encoding: None,
                 received_at: Some(began().plus(number as i64 * 1_000)),

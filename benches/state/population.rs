@@ -79,7 +79,7 @@ impl Population {
         self.seq += 1;
         self.batch.push(LogMessage {
             seq: self.seq,
-            subject: Some("events.default.sentry".to_owned()),
+            subject: Some("events.default.sentry".into()),
             content_type: None,
             content_encoding: None,
             received_at: Some(self.now),

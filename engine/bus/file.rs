@@ -177,7 +177,7 @@ impl EventLog for FileEvents {
             |wanted| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
         let message = LogMessage {
             seq: self.next + self.appended.len() as u64,
-            subject: Some(subject.to_owned()),
+            subject: Some(subject.into()),
             content_type: header(HEADER_CONTENT_TYPE),
             content_encoding: header(HEADER_CONTENT_ENCODING),
             received_at: None,

@@ -7,6 +7,7 @@ pub mod jetstream;
 pub mod memory;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,14 +19,14 @@ pub struct LogMessage {
     /// Stream sequence, counted from 1.
     pub seq: u64,
     /// The subject it was published on; `None` where the log is a file and every event says its source itself.
-    pub subject: Option<String>,
+    pub subject: Option<Arc<str>>,
     /// `Content-Type`, if given.
     pub content_type: Option<String>,
     /// `Content-Encoding`, if given.
     pub content_encoding: Option<String>,
     /// When the bus received it; `None` where the log is a file, in which log time follows event time.
     pub received_at: Option<EventTime>,
-    /// The body, owned: not a slice of a network buffer.
+    /// The body: often a slice of what it was read with, so copy what is to be kept.
     pub body: Bytes,
 }
 

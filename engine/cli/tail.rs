@@ -120,7 +120,7 @@ fn print(message: &LogMessage, args: &Args, paint: Paint) -> Result<(), CliError
 /// What is no incident: a stretch of input that was never seen, which is worth knowing at any severity.
 fn print_other(message: &LogMessage, args: &Args, paint: Paint) -> Result<(), CliError> {
     let Ok(gap) = serde_json::from_slice::<CoverageGap>(&message.body) else {
-        tracing::warn!(seq = message.seq, subject = message.subject, "no incident message");
+        tracing::warn!(seq = message.seq, subject = message.subject.as_deref(), "no incident message");
         return Ok(());
     };
     let mut out = std::io::stdout().lock();

@@ -90,9 +90,9 @@ impl Report {
 #[derive(Debug)]
 pub struct Intake {
     log_time: EventTime,
-    subjects: HashMap<String, Known>,
+    subjects: HashMap<Arc<str>, Known>,
     /// The subject of the message before: most messages come on few subjects.
-    latest: Option<(String, Known)>,
+    latest: Option<(Arc<str>, Known)>,
     unpacked: Vec<u8>,
     memo: Memo,
 }
@@ -181,35 +181,37 @@ impl Intake {
 
     fn take_events(&mut self, message: &LogMessage, by: &mut Readers<'_>, into: &mut Taken) {
         let whole = Position::new(message.seq, 0);
-        let known = match &message.subject {
+        let subject = match &message.subject {
             None => None,
             Some(subject) => match self.known(subject) {
-                Ok(known) => Some(known),
+                Ok(subject) => Some(subject),
                 Err(reject) => return self.bury(message, whole, &reject, &message.body, None, into),
             },
         };
-        let source = known.as_ref().map(|known| Arc::clone(&known.source));
+        let known = subject.as_ref().map(|(_, known)| known);
+        let source = known.map(|known| &known.source);
         let mut room = std::mem::take(&mut self.unpacked);
         let body = match &message.content_encoding {
             None => Ok(&message.body[..]),
             Some(encoding) => unpack(&message.body, encoding, &mut room).map(|()| &room[..]),
         };
-        let split = body.and_then(|body| {
+        let split = |body| {
             let written = Written::of(message.content_type.as_deref())?;
             Ok((written, wire::split(body, written.form())?))
-        });
-        match split {
+        };
+        match body.and_then(split) {
             Ok((written, events)) => {
                 for (index, raw) in events.into_iter().enumerate() {
                     let position = Position::new(message.seq, index as u32);
-                    let taken = self.take_event(raw, written, known.as_ref(), message, position, by, into);
+                    let taken = self.take_event(raw, written, known, message, position, by, into);
                     if let Err(reject) = taken {
-                        self.bury(message, position, &reject, raw, source.as_ref(), into);
+                        self.bury(message, position, &reject, raw, source, into);
                     }
                 }
             }
-            Err(reject) => self.bury(message, whole, &reject, &message.body, source.as_ref(), into),
+            Err(reject) => self.bury(message, whole, &reject, &message.body, source, into),
         }
+        self.latest = subject;
         room.truncate(0);
         room.shrink_to(UNPACKED_KEPT_BYTES);
         self.unpacked = room;
@@ -272,24 +274,20 @@ impl Intake {
         }
     }
 
-    fn known(&mut self, subject: &str) -> Result<Known, Reject> {
-        if let Some((latest, known)) = &self.latest
-            && latest == subject
-        {
-            return Ok(known.clone());
+    /// What a subject says: taken out, to be put back as the latest.
+    fn known(&mut self, subject: &Arc<str>) -> Result<(Arc<str>, Known), Reject> {
+        let is_same = |latest: &Arc<str>| Arc::ptr_eq(latest, subject) || latest == subject;
+        if let Some(latest) = self.latest.take_if(|(latest, _)| is_same(latest)) {
+            return Ok(latest);
         }
-        let known = match self.subjects.get(subject) {
-            Some(known) => known.clone(),
-            None => {
-                let known = Known::new(EventSubject::parse(subject)?);
-                if self.subjects.len() < SUBJECTS_KEPT_MAX {
-                    self.subjects.insert(subject.to_owned(), known.clone());
-                }
-                known
-            }
-        };
-        self.latest = Some((subject.to_owned(), known.clone()));
-        Ok(known)
+        if let Some(known) = self.subjects.get(subject) {
+            return Ok((Arc::clone(subject), known.clone()));
+        }
+        let known = Known::new(EventSubject::parse(subject)?);
+        if self.subjects.len() < SUBJECTS_KEPT_MAX {
+            self.subjects.insert(Arc::clone(subject), known.clone());
+        }
+        Ok((Arc::clone(subject), known))
     }
 
     fn bury(

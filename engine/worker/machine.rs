@@ -21,8 +21,8 @@ use crate::state::Pace;
 use crate::state::table::StateTable;
 use crate::worker::correlator::{Correlator, Facts, Followed};
 use crate::worker::emit::{self, Ordinals};
-use crate::worker::intake::{Intake, Report, SourceTally};
-use crate::worker::reading::{self, Observer, Readers, Taken};
+use crate::worker::intake::{Report, SourceTally};
+use crate::worker::reading::{Lanes, Observer, Readers, Taken};
 use crate::worker::warm::Warmed;
 
 /// What a batch brought about.
@@ -66,8 +66,7 @@ pub struct RuleTally {
 pub struct Machine {
     log_id: String,
     correlator: Correlator,
-    /// One for each thread that reads. The first knows log time.
-    lanes: Vec<Intake>,
+    lanes: Lanes,
     observer: Option<Box<dyn Observer>>,
     message: RulesMessage,
     incident_places: Ordinals,
@@ -128,7 +127,7 @@ impl Machine {
         let mut machine = Machine {
             log_id: log_id.to_owned(),
             correlator: Correlator::new(rules, table, partitions),
-            lanes: (0..partitions.max(1)).map(|_| Intake::new(log_time)).collect(),
+            lanes: Lanes::new(partitions, log_time),
             observer: None,
             message,
             incident_places: Ordinals::default(),
@@ -183,7 +182,7 @@ impl Machine {
 
     /// Log time at the last message.
     pub fn log_time(&self) -> EventTime {
-        self.lanes[0].log_time()
+        self.lanes.log_time()
     }
 
     /// The rules in force.
@@ -213,12 +212,12 @@ impl Machine {
 
     /// Makes the states ready to be written down.
     pub fn settle(&mut self) {
-        self.correlator.settle(self.lanes[0].log_time());
+        self.correlator.settle(self.lanes.log_time());
     }
 
     /// Does some of what is due for states, so that a checkpoint finds little to do.
     pub fn tidy(&mut self, pace: Pace) {
-        self.correlator.tidy(self.lanes[0].log_time(), pace);
+        self.correlator.tidy(self.lanes.log_time(), pace);
     }
 
     /// The earliest log time at which something must be said.
@@ -234,7 +233,7 @@ impl Machine {
         for stretch in batch.chunk_by(|one, next| !changes_rules(one) && !changes_rules(next)) {
             let rules = Arc::clone(self.correlator.rules());
             let mut by = Readers { rules: &rules, observer: self.observer.as_mut() };
-            reading::read(&mut self.lanes, stretch, &mut by, &mut taken);
+            self.lanes.read(stretch, &mut by, &mut taken);
             let Some(last) = stretch.last() else { continue };
             self.position = last.seq;
             if let Some(rules) = taken.rules.take() {

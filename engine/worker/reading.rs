@@ -1,19 +1,23 @@
 //! A stretch of messages into facts, by several threads where that pays.
 //!
 //! What an event is and which steps it satisfies depends on nothing but its message, the rules, and log time, which the
-//! stamps of the messages before give. So a stretch in which no rules change is cut into one piece a thread, and what the
-//! pieces come to is put one behind the other: the same facts, in the same order, however many threads there are.
+//! stamps of the messages before give. So a stretch in which no rules change is cut into pieces, each of which is read by
+//! whoever has time, and what the pieces come to is put one behind the other: the same facts, in the same order, however many
+//! threads there are.
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sightline_core::rule::RuleSet;
 use sightline_schemas::control::RulesMessage;
-use sightline_schemas::{Event, Position};
+use sightline_schemas::{Event, EventTime, Position};
 
 use crate::bus::LogMessage;
 use crate::worker::correlator::Facts;
 use crate::worker::intake::{Intake, Report};
 
-/// Fewer bytes of messages than this are not worth a thread: it costs as much to start as it takes to read them.
-const PARALLEL_BYTES_MIN: usize = 64 << 10;
+/// About so many bytes of messages make a piece: it takes much longer to read them than to wake who does.
+const PIECE_BYTES: usize = 64 << 10;
 /// What a message costs beside its body, in bytes of body.
 const MESSAGE_BYTES: usize = 128;
 
@@ -42,62 +46,104 @@ pub struct Taken {
     pub rules: Option<Box<RulesMessage>>,
 }
 
-/// Takes in a stretch of messages: one that changes rules, or some that do not. The first of `lanes` leads: its log time is that of the last
-/// message.
-pub fn read(lanes: &mut [Intake], messages: &[LogMessage], by: &mut Readers<'_>, into: &mut Taken) {
-    let from_bus = messages.iter().all(|message| message.received_at.is_some());
-    let pieces = match lanes.len() > 1 && by.observer.is_none() && from_bus {
-        true => pieces(messages, lanes.len()),
-        // Log time follows the events themselves, or somebody wants to see them in order.
-        false => vec![messages],
-    };
-    let (first, others) = lanes.split_first_mut().expect("there is always one");
-    let (head, tail) = pieces.split_first().map_or((messages, &[][..]), |(head, tail)| (*head, tail));
-    if tail.is_empty() {
-        return take_all(first, head, by, into);
+/// The threads that read: whichever asks, and helpers from when they are first of use.
+#[derive(Debug)]
+pub struct Lanes {
+    /// One for each thread. The first knows log time.
+    intakes: Vec<Intake>,
+    /// Kept, as a thread costs more to start than it takes to read a small batch.
+    helpers: Option<ThreadPool>,
+}
+
+impl Lanes {
+    /// For so many threads, with log time as it was at the last message before.
+    pub fn new(count: usize, log_time: EventTime) -> Self {
+        Lanes { intakes: (0..count.max(1)).map(|_| Intake::new(log_time)).collect(), helpers: None }
     }
-    let rules = by.rules;
-    let mut log_time = first.log_time_behind(head);
-    std::thread::scope(|scope| {
-        let mut threads = Vec::with_capacity(tail.len());
-        for (lane, piece) in others.iter_mut().zip(tail) {
-            lane.set_log_time(log_time);
-            log_time = lane.log_time_behind(piece);
-            threads.push(scope.spawn(move || {
-                let mut taken = Taken::default();
-                take_all(lane, piece, &mut Readers { rules, observer: None }, &mut taken);
-                taken
-            }));
+
+    /// Log time at the last message.
+    pub fn log_time(&self) -> EventTime {
+        self.intakes[0].log_time()
+    }
+
+    /// Takes in a stretch of messages: one that changes rules, or some that do not.
+    pub fn read(&mut self, messages: &[LogMessage], by: &mut Readers<'_>, into: &mut Taken) {
+        let from_bus = messages.iter().all(|message| message.received_at.is_some());
+        let pieces = match self.intakes.len() > 1 && by.observer.is_none() && from_bus {
+            true => pieces(messages, self.log_time()),
+            // Log time follows the events themselves, or somebody wants to see them in order.
+            false => Vec::new(),
+        };
+        let (first, others) = self.intakes.split_first_mut().expect("there is always one");
+        if pieces.len() > 1 && self.helpers.is_none() {
+            self.helpers = ThreadPoolBuilder::new().num_threads(others.len()).build().ok();
         }
-        take_all(first, head, by, into);
-        for thread in threads {
-            into.append(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-    });
-    first.set_log_time(log_time);
+        // Without a helper to be had it takes longer.
+        let Some(helpers) = self.helpers.as_ref().filter(|_| pieces.len() > 1) else {
+            return take_all(first, messages, by, into);
+        };
+        let log_time = first.log_time_behind(messages);
+        let (rules, next) = (by.rules, AtomicUsize::new(0));
+        // A helper may come late on a busy machine: whoever is there takes the next piece.
+        let take_pieces = |lane: &mut Intake, taken: &mut Vec<(usize, Taken)>| {
+            let mut by = Readers { rules, observer: None };
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some(piece) = pieces.get(at) else { return };
+                let mut into = Taken::default();
+                lane.set_log_time(piece.log_time);
+                take_all(lane, piece.messages, &mut by, &mut into);
+                taken.push((at, into));
+            }
+        };
+        let take_pieces = &take_pieces;
+        let mut taken: Vec<Vec<(usize, Taken)>> = (0..=others.len()).map(|_| Vec::new()).collect();
+        let (own, theirs) = taken.split_first_mut().expect("one for each");
+        helpers.in_place_scope(|scope| {
+            for (lane, taken) in others.iter_mut().zip(theirs) {
+                scope.spawn(move |_| take_pieces(lane, taken));
+            }
+            take_pieces(first, own);
+        });
+        let mut taken: Vec<(usize, Taken)> = taken.into_iter().flatten().collect();
+        taken.sort_unstable_by_key(|(at, _)| *at);
+        taken.into_iter().for_each(|(_, taken)| into.append(taken));
+        first.set_log_time(log_time);
+    }
 }
 
 fn take_all(lane: &mut Intake, messages: &[LogMessage], by: &mut Readers<'_>, into: &mut Taken) {
+    into.facts.times.reserve(messages.len());
     for message in messages {
         lane.take(message, by, into);
     }
 }
 
-/// Messages in at most so many pieces of about the same work.
-fn pieces(messages: &[LogMessage], most: usize) -> Vec<&[LogMessage]> {
+/// Some messages of a stretch.
+struct Piece<'m> {
+    messages: &'m [LogMessage],
+    /// Log time before the first of them.
+    log_time: EventTime,
+}
+
+/// Messages in pieces of about the same work; all in one where they are few.
+fn pieces(messages: &[LogMessage], mut log_time: EventTime) -> Vec<Piece<'_>> {
     let cost = |message: &LogMessage| message.body.len() + MESSAGE_BYTES;
     let total: usize = messages.iter().map(cost).sum();
-    let count = most.min(total / PARALLEL_BYTES_MIN).max(1);
+    let count = (total / PIECE_BYTES).max(1);
     let mut pieces = Vec::with_capacity(count);
     let (mut from, mut seen) = (0, 0);
     for (at, message) in messages.iter().enumerate() {
         seen += cost(message);
-        if seen >= total * (pieces.len() + 1) / count && at + 1 < messages.len() && pieces.len() + 1 < count {
-            pieces.push(&messages[from..=at]);
+        let last = at + 1 == messages.len();
+        if last || (seen >= total * (pieces.len() + 1) / count && pieces.len() + 1 < count) {
+            let piece = Piece { messages: &messages[from..=at], log_time };
+            let received = piece.messages.iter().filter_map(|message| message.received_at);
+            log_time = received.max().map_or(log_time, |newest| newest.max(log_time));
+            pieces.push(piece);
             from = at + 1;
         }
     }
-    pieces.push(&messages[from..]);
     pieces
 }
 
@@ -139,15 +185,15 @@ mod tests {
         ] {
             let messages: Vec<LogMessage> =
                 sizes.iter().enumerate().map(|(at, bytes)| message(at as u64, *bytes)).collect();
-            for most in 1..5 {
-                let pieces = pieces(&messages, most);
-                let seqs: Vec<u64> =
-                    pieces.iter().flat_map(|piece| piece.iter().map(|one| one.seq)).collect();
-                assert_eq!(seqs, (0..messages.len() as u64).collect::<Vec<_>>(), "{sizes:?} in {most}");
-                assert!(pieces.len() <= most);
-            }
+            let seqs: Vec<u64> = super::pieces(&messages, EventTime::MIN)
+                .iter()
+                .flat_map(|piece| piece.messages)
+                .map(|one| one.seq)
+                .collect();
+            assert_eq!(seqs, (0..messages.len() as u64).collect::<Vec<_>>(), "{sizes:?}");
         }
         let even: Vec<LogMessage> = (0..2_000).map(|seq| message(seq, 400)).collect();
-        assert_eq!(pieces(&even, 2).iter().map(|piece| piece.len()).collect::<Vec<_>>(), [1_000, 1_000]);
+        let pieces = super::pieces(&even, EventTime::MIN);
+        assert!(pieces.iter().all(|piece| (120..=130).contains(&piece.messages.len())), "{}", pieces.len());
     }
 }

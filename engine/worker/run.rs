@@ -28,6 +28,8 @@ use crate::worker::threads::computing;
 
 /// How long to wait before trying again what the bus refused for now.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
+/// A batch that is as large as this share of the largest is one of a torrent.
+const BEHIND_SHARE: usize = 4;
 /// How long an output log may take before the worker is no longer ready.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(3);
 /// How often to ask how long the input log is.
@@ -180,7 +182,7 @@ impl<E: EventLog, O: OutputLog, D: OutputLog> Worker<E, O, D> {
                 self.idle().await?
             }
             Ok(batch) => {
-                if batch.len() >= self.settings.batch_messages {
+                if batch.len() >= self.settings.batch_messages.div_ceil(BEHIND_SHARE) {
                     pace = Pace::Behind;
                 }
                 match warm::place(&batch) {

@@ -22,7 +22,7 @@ const CRATES: [(&str, &str); 3] =
     [("sightline_schemas", "schemas"), ("sightline_core", "core"), ("sightline_producers", "producers")];
 
 /// The files in which a package may be named, besides tests. A prefix ending in `/` is a folder.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 19] = [
     (
         "async_nats",
         &[
@@ -53,11 +53,23 @@ const HOMES: [(&str, &[&str]); 17] = [
     ("axum", &["engine/api/", "producers/bridge/endpoint.rs", "producers/bridge/receive/"]),
     ("reqwest", &["producers/bridge/poll/http.rs"]),
     ("csv", &["producers/bridge/format/"]),
-    ("tokio_rustls", &["engine/api/", "engine/cli/http.rs", "producers/bridge/receive/"]),
+    (
+        "tokio_rustls",
+        &["engine/api/", "engine/cli/http.rs", "engine/bus/jetstream/login.rs", "producers/bridge/receive/"],
+    ),
+    ("rayon", &["engine/worker/reading.rs"]),
+    ("rustls_native_certs", &["engine/bus/jetstream/login.rs"]),
     ("hyper", &["producers/bridge/receive/server.rs"]),
     ("hyper_util", &["producers/bridge/receive/server.rs"]),
-    ("nkeys", &["engine/cli/nats_keys.rs"]),
-    ("base64", &["engine/bus/jetstream/by_hand.rs", "engine/core/predicate/encoded.rs"]),
+    ("nkeys", &["engine/cli/nats_keys.rs", "engine/bus/jetstream/login.rs"]),
+    (
+        "base64",
+        &[
+            "engine/bus/jetstream/by_hand.rs",
+            "engine/bus/jetstream/login.rs",
+            "engine/core/predicate/encoded.rs",
+        ],
+    ),
     ("comfy_table", &["engine/cli/"]),
     ("indicatif", &["producers/replay/", "engine/cli/"]),
     (

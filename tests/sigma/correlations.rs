@@ -230,7 +230,7 @@ impl Case {
 fn message_of(before: usize, subject: &str, received: EventTime, body: String) -> LogMessage {
     LogMessage {
         seq: before as u64 + 1,
-        subject: Some(subject.to_owned()),
+        subject: Some(subject.into()),
         content_type: Some("application/json".to_owned()),
         content_encoding: None,
         received_at: Some(received),

@@ -420,7 +420,7 @@ pub fn event_message(event: &Event, seq: u64, received_at: EventTime) -> LogMess
     let subject = EventSubject { tenant: event.tenant.to_owned(), source: event.source.to_owned() };
     LogMessage {
         seq,
-        subject: Some(subject.subject()),
+        subject: Some(subject.subject().into()),
         content_type: None,
         content_encoding: None,
         received_at: Some(received_at),
@@ -432,7 +432,7 @@ pub fn event_message(event: &Event, seq: u64, received_at: EventTime) -> LogMess
 pub fn tick(seq: u64, received_at: EventTime) -> LogMessage {
     LogMessage {
         seq,
-        subject: Some(CONTROL_TICK.to_owned()),
+        subject: Some(CONTROL_TICK.into()),
         content_type: None,
         content_encoding: None,
         received_at: Some(received_at),

@@ -198,7 +198,7 @@ impl Script {
         self.next_seq += 1;
         LogMessage {
             seq,
-            subject: Some(subject),
+            subject: Some(subject.into()),
             content_type,
             content_encoding: message.content_encoding.clone(),
             received_at: Some(self.clock),

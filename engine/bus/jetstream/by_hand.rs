@@ -1,10 +1,11 @@
-//! A stored message that the client cannot read.
+//! A stored message that cannot be delivered, and headers as we read them.
 //!
-//! A header that is no UTF-8, or has no colon: the server stores it like any other, and the client ends the connection over it
-//! whenever it is delivered. One such message would hold up the log for ever. Asked for by its sequence it comes inside of
-//! JSON, which the client reads, and what is in it is for us to judge.
+//! A subject that is no UTF-8: the server stores it like any other, and the line ends whenever it is delivered. One such
+//! message would hold up the log for ever. Asked for by its sequence it comes inside of JSON, and what is in it is for us to
+//! judge.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::response::Response;
@@ -57,16 +58,24 @@ pub(super) async fn read(
     };
     let micros = i64::try_from(stored.time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX);
     let received_at = EventTime::from_micros(micros);
-    let mut message = reply::log_message(seq, received_at, &stored.subject, headers.as_ref(), &body);
+    let mut message = reply::with_body(
+        reply::log_message(seq, received_at, Arc::from(&*stored.subject), headers.as_ref(), &body),
+        &body,
+    );
     if headers.is_none() {
-        tracing::warn!(stream, seq, "message_with_unreadable_headers");
-        message.content_type = Some(UNREADABLE.to_owned());
+        note_unreadable(&mut message);
     }
     Ok(Some(message))
 }
 
+/// Makes of a message whose headers cannot be read one that nobody understands.
+pub(super) fn note_unreadable(message: &mut LogMessage) {
+    tracing::warn!(seq = message.seq, "message_with_unreadable_headers");
+    message.content_type = Some(UNREADABLE.to_owned());
+}
+
 /// The headers as the client reads them off the wire, where it can: a message must be the same whichever way it came.
-fn headers(block: &[u8]) -> Option<HeaderMap> {
+pub(super) fn headers(block: &[u8]) -> Option<HeaderMap> {
     let mut lines = std::str::from_utf8(block).ok()?.lines().peekable();
     let status = lines.next()?.strip_prefix("NATS/1.0")?.trim();
     let code = status.split_once(' ').map_or(status, |(code, _)| code.trim());

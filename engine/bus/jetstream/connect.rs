@@ -19,7 +19,7 @@ const SAME_ERROR_EVERY: Duration = Duration::from_secs(30);
 /// Longest pause between two attempts to get the first connection.
 const FIRST_CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 /// How long one request to the server may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// A server error older than this explains nothing any more.
 const SERVER_ERROR_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -81,6 +81,11 @@ impl Default for ConnectSettings {
 }
 
 impl ConnectSettings {
+    /// Whether it must be TLS, whatever the server says.
+    pub(super) fn wants_tls(&self) -> bool {
+        self.tls_ca.is_some() || self.tls_cert.is_some()
+    }
+
     /// The addresses as they may be shown: without user, password or token.
     pub fn shown_url(&self) -> String {
         let shown = self.url.split(',').map(|address| match address.rsplit_once('@') {
@@ -177,9 +182,15 @@ pub struct Connection {
     client: Client,
     context: async_nats::jetstream::Context,
     health: Arc<Health>,
+    settings: Arc<ConnectSettings>,
 }
 
 impl Connection {
+    /// How it was made, and others can be.
+    pub(super) fn settings(&self) -> &ConnectSettings {
+        &self.settings
+    }
+
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
@@ -252,7 +263,7 @@ pub async fn connect(settings: &ConnectSettings, first: FirstConnect) -> Result<
                 // Told apart by its count, the first connection must not look like a second one to who reads at once.
                 let mut connects = health.connects.subscribe();
                 let _ = tokio::time::timeout(REQUEST_TIMEOUT, connects.wait_for(|count| *count > 0)).await;
-                return Ok(Connection { client, context, health });
+                return Ok(Connection { client, context, health, settings: Arc::new(settings.clone()) });
             }
             Err(error) => error,
         };
@@ -284,7 +295,7 @@ fn is_tls(error: &async_nats::ConnectError) -> bool {
     source.is_some_and(|source| source.kind() == std::io::ErrorKind::InvalidData)
 }
 
-fn addresses(settings: &ConnectSettings) -> Result<Vec<ServerAddr>, BusError> {
+pub(super) fn addresses(settings: &ConnectSettings) -> Result<Vec<ServerAddr>, BusError> {
     let parse = |(index, address): (usize, &str)| {
         // Not the address itself in the error: it may hold a password.
         address.trim().parse::<ServerAddr>().map_err(|error| {
@@ -344,26 +355,33 @@ async fn options(settings: &ConnectSettings, health: &Arc<Health>) -> Result<Con
     }
 }
 
-/// `nats://user:password@host` and `nats://token@host`, as NATS's own tools read them; the client leaves them out. Whoever
-/// logs in by a setting does not by an address.
 fn login_of_address(
     options: ConnectOptions,
     settings: &ConnectSettings,
     addresses: &[ServerAddr],
 ) -> ConnectOptions {
-    let other = settings.creds_file.is_some()
-        || settings.nkey_seed_file.is_some()
-        || settings.user.is_some()
-        || settings.token.is_some();
-    let login = addresses.iter().find_map(|address| Some((address.username()?, address.password())));
-    match login.filter(|_| !other) {
+    match address_login(settings, addresses) {
         None => options,
         Some((user, Some(password))) => options.user_and_password(user.to_owned(), password.to_owned()),
         Some((token, None)) => options.token(token.to_owned()),
     }
 }
 
-async fn read(path: &PathBuf, setting: &str) -> Result<String, BusError> {
+/// `nats://user:password@host` and `nats://token@host`, as NATS's own tools read them; the client leaves them out. Whoever
+/// logs in by a setting does not by an address.
+pub(super) fn address_login<'a>(
+    settings: &ConnectSettings,
+    addresses: &'a [ServerAddr],
+) -> Option<(&'a str, Option<&'a str>)> {
+    let other = settings.creds_file.is_some()
+        || settings.nkey_seed_file.is_some()
+        || settings.user.is_some()
+        || settings.token.is_some();
+    let login = addresses.iter().find_map(|address| Some((address.username()?, address.password())));
+    login.filter(|_| !other)
+}
+
+pub(super) async fn read(path: &PathBuf, setting: &str) -> Result<String, BusError> {
     let text = tokio::fs::read_to_string(path).await;
     text.map_err(|error| BusError::Stop(format!("{setting} {}: {error}", path.display())))
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::by_hand;
 use super::connect::Connection;
 use super::lookup::{self, Which};
-use super::pull::{Heard, Puller};
+use super::pull::Puller;
 use super::reply;
 use crate::bus::{BusError, EventLog, LogInfo, LogMessage};
 
@@ -155,32 +155,35 @@ impl JetStreamEvents {
         tracing::warn!(stream = self.stream, next = self.next, why, "log_consumer_made_anew");
     }
 
-    fn take_in(&mut self, heard: Heard, first_of_consumer: bool) {
-        match heard {
-            Heard::Alive => {}
-            Heard::Broken(why) => self.give_up(&why),
-            Heard::Message(message) => {
-                let Some(next) = self.next else { return };
-                if message.seq == next {
-                    self.next = Some(next + 1);
-                    self.overdue = None;
-                    self.ready.push_back(message);
-                } else if message.seq > next {
-                    // Of a consumer that has just been told to begin at `next`, this means that there is nothing before.
-                    self.hole_ends = first_of_consumer.then(|| message.seq - 1);
-                    self.give_up("sequence jumped");
-                }
+    /// Takes over what has come, up to `max` messages in all.
+    fn drain(&mut self, max: usize) {
+        let Some(puller) = &mut self.puller else { return };
+        let (first, before) = (!puller.delivered_any(), self.ready.len());
+        let taken = puller.take(&mut self.ready, max);
+        let Some(from) = self.next else { return self.ready.truncate(before) };
+        let (mut next, mut at, mut jumped) = (from, before, false);
+        while let Some(seq) = self.ready.get(at).map(|message| message.seq).filter(|_| !jumped) {
+            if seq == next {
+                next += 1;
+                at += 1;
+            } else if seq < next {
+                self.ready.remove(at);
+            } else {
+                jumped = true;
+                // Of a consumer that has just been told to begin at `next`, this means that there is nothing before.
+                self.hole_ends = (first && next == from).then(|| seq - 1);
             }
         }
-    }
-
-    /// Takes from the wire what is there, up to `max` messages in all.
-    fn drain(&mut self, max: usize) {
-        while self.ready.len() < max {
-            let Some(puller) = &mut self.puller else { return };
-            let first = !puller.delivered_any();
-            let Some(heard) = puller.try_next() else { return };
-            self.take_in(heard, first);
+        self.ready.truncate(at);
+        self.next = Some(next);
+        if next > from {
+            self.overdue = None;
+        }
+        if jumped {
+            self.give_up("sequence jumped");
+        }
+        if let Err(why) = taken {
+            self.give_up(&why);
         }
     }
 
@@ -226,9 +229,6 @@ impl EventLog for JetStreamEvents {
         let deadline = Instant::now() + wait;
         loop {
             self.drain(max);
-            if let Some(puller) = &mut self.puller {
-                puller.top_up().await?;
-            }
             if !self.ready.is_empty() {
                 let count = self.ready.len().min(max);
                 return Ok(self.ready.drain(..count).collect());
@@ -238,18 +238,19 @@ impl EventLog for JetStreamEvents {
                 self.restart(next, deadline).await?;
                 continue;
             };
-            let first = !puller.delivered_any();
-            match puller.next_until(deadline).await {
-                Some(heard) => self.take_in(heard, first),
-                None if Instant::now() >= deadline => {
-                    // No message, because nobody is there to send one: that is not the same.
-                    if !self.connection.is_connected() {
-                        return Err(self.connection.retry("read the input log", "not connected"));
-                    }
-                    self.check_idle(next).await?;
-                    return Ok(Vec::new());
+            if let Err(why) = puller.wait_until(deadline).await {
+                self.give_up(&why);
+            } else if Instant::now() >= deadline {
+                self.drain(max);
+                if !self.ready.is_empty() {
+                    continue;
                 }
-                None => {}
+                // No message, because nobody is there to send one: that is not the same.
+                if !self.connection.is_connected() {
+                    return Err(self.connection.retry("read the input log", "not connected"));
+                }
+                self.check_idle(next).await?;
+                return Ok(Vec::new());
             }
         }
     }

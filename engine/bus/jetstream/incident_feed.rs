@@ -1,6 +1,7 @@
 //! Incidents as they come, for people and dashboards: a consumer of our own on the output log, made anew whenever it is
 //! lost. Reads and changes nothing.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
@@ -8,11 +9,13 @@ use tokio::time::Instant;
 
 use super::connect::Connection;
 use super::lookup;
-use super::pull::{Heard, Puller};
+use super::pull::Puller;
 use crate::bus::{BusError, LogMessage};
 
 /// Pause between two attempts to get a lost consumer back.
 const RESTART_DELAY: Duration = Duration::from_millis(200);
+/// Messages taken over at a time.
+const READY_MAX: usize = 256;
 /// Furthest look back: ten years, more than any stream keeps, and a time that the server can read.
 const PAST_MAX: Duration = Duration::from_secs(3_650 * 86_400);
 
@@ -38,6 +41,8 @@ pub struct IncidentFeed {
     /// Where the next consumer begins.
     from: DeliverPolicy,
     puller: Option<Puller>,
+    /// Taken over, and not yet given out.
+    ready: VecDeque<LogMessage>,
 }
 
 impl IncidentFeed {
@@ -62,7 +67,15 @@ impl IncidentFeed {
         };
         let puller = Some(Puller::start_on(connection, stream, from, filter).await?);
         let (stream, filter) = (stream.to_owned(), filter.to_owned());
-        Ok(IncidentFeed { connection: connection.clone(), stream, filter, id: log.id, from, puller })
+        Ok(IncidentFeed {
+            connection: connection.clone(),
+            stream,
+            filter,
+            id: log.id,
+            from,
+            puller,
+            ready: VecDeque::new(),
+        })
     }
 
     /// The next message; `None` when none came in `wait`. May be given up half-way (in a `select!`) without losing a
@@ -73,42 +86,45 @@ impl IncidentFeed {
     pub async fn next(&mut self, wait: Duration) -> Result<Option<LogMessage>, BusError> {
         let deadline = Instant::now() + wait;
         loop {
-            match self.heard(deadline).await {
-                Ok(Some(Heard::Message(message))) => {
-                    self.from = DeliverPolicy::ByStartSequence { start_sequence: message.seq + 1 };
-                    return Ok(Some(message));
-                }
-                Ok(Some(Heard::Alive)) => {}
-                Ok(Some(Heard::Broken(why))) => {
-                    tracing::debug!(stream = self.stream, why, "feed_consumer_made_anew");
-                    self.puller = None;
-                }
-                Ok(None) => return Ok(None),
+            if let Some(message) = self.ready.pop_front() {
+                self.from = DeliverPolicy::ByStartSequence { start_sequence: message.seq + 1 };
+                return Ok(Some(message));
+            }
+            match self.hear(deadline).await {
+                Ok(()) => {}
                 Err(BusError::Retry { what, why }) => {
                     tracing::debug!(stream = self.stream, what, why, "feed_waits");
                     self.puller = None;
-                    if Instant::now() >= deadline {
-                        return Ok(None);
+                    if Instant::now() < deadline {
+                        tokio::time::sleep_until(deadline.min(Instant::now() + RESTART_DELAY)).await;
                     }
-                    tokio::time::sleep_until(deadline.min(Instant::now() + RESTART_DELAY)).await;
                 }
                 Err(error) => return Err(error),
+            }
+            if self.ready.is_empty() && Instant::now() >= deadline {
+                return Ok(None);
             }
         }
     }
 
-    async fn heard(&mut self, deadline: Instant) -> Result<Option<Heard>, BusError> {
+    /// Takes over what has come; waits for it where there is nothing.
+    async fn hear(&mut self, deadline: Instant) -> Result<(), BusError> {
         if self.puller.is_none() {
             self.restart().await?;
         }
-        let Some(puller) = &mut self.puller else { return Ok(None) };
-        puller.top_up().await?;
-        // What is here already comes before the deadline is looked at.
-        match puller.try_next() {
-            Some(heard) => Ok(Some(heard)),
-            None if Instant::now() >= deadline => Ok(None),
-            None => Ok(puller.next_until(deadline).await),
+        let Some(puller) = &mut self.puller else { return Ok(()) };
+        let mut heard = puller.take(&mut self.ready, READY_MAX);
+        if heard.is_ok() && self.ready.is_empty() {
+            heard = puller.wait_until(deadline).await;
         }
+        if heard.is_ok() {
+            heard = puller.take(&mut self.ready, READY_MAX);
+        }
+        if let Err(why) = heard {
+            tracing::debug!(stream = self.stream, why, "feed_consumer_made_anew");
+            self.puller = None;
+        }
+        Ok(())
     }
 
     async fn restart(&mut self) -> Result<(), BusError> {

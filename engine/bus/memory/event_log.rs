@@ -34,7 +34,7 @@ impl Events {
         self.last_seq += 1;
         self.messages.push_back(LogMessage {
             seq: self.last_seq,
-            subject: Some(subject.to_owned()),
+            subject: Some(subject.into()),
             content_type: header(HEADER_CONTENT_TYPE),
             content_encoding: header(HEADER_CONTENT_ENCODING),
             received_at: Some(self.now),

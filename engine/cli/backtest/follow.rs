@@ -118,7 +118,7 @@ impl Running {
         self.last_seq += 1;
         let tick = LogMessage {
             seq: self.last_seq,
-            subject: Some(CONTROL_TICK.to_owned()),
+            subject: Some(CONTROL_TICK.into()),
             content_type: None,
             content_encoding: None,
             received_at: Some(due),

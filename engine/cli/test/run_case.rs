@@ -150,7 +150,7 @@ impl Running<'_> {
     fn put(&mut self, subject: String, body: Vec<u8>) {
         let message = LogMessage {
             seq: self.ran.log.len() as u64 + 1,
-            subject: Some(subject),
+            subject: Some(subject.into()),
             content_type: None,
             content_encoding: None,
             received_at: Some(self.clock),
