@@ -4,8 +4,12 @@ mod support;
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use nkeys::KeyPair;
+use serde_json::json;
 use sightline::bus::jetstream::streams::Outcome;
 use sightline::bus::jetstream::{
     ConnectSettings, FirstConnect, JetStreamEvents, Shrink, StreamSettings, connect, setup,
@@ -322,6 +326,86 @@ async fn a_server_that_comes_later_is_waited_for_and_wrong_credentials_are_not()
     let wrong = ConnectSettings { password: Some("wrong".to_owned()), ..right };
     let error = connect(&wrong, FirstConnect::KeepTrying).await.expect_err("refused");
     assert!(matches!(error, BusError::Stop(_)), "{error}");
+}
+
+/// The input log comes over a connection of its own, which logs in once more.
+#[tokio::test]
+async fn whatever_lets_us_in_lets_us_read() {
+    const USER: &str = "authorization { user: anna, password: right }";
+    const TOKEN: &str = "authorization { token: secret }";
+    let plain = |url: String| ConnectSettings { url, ..ConnectSettings::default() };
+    let (anna, right) = (Some("anna".to_owned()), Some("right".to_owned()));
+    let by_user = |url| ConnectSettings { user: anna.clone(), password: right.clone(), ..plain(url) };
+    let by_token = |url| ConnectSettings { token: Some("secret".to_owned()), ..plain(url) };
+    let by_address =
+        |login: &'static str| move |url: String| plain(url.replace("//", &format!("//{login}@")));
+    let ways: [(&str, &dyn Fn(String) -> ConnectSettings); 4] = [
+        (USER, &by_user),
+        (USER, &by_address("anna:right")),
+        (TOKEN, &by_token),
+        (TOKEN, &by_address("secret")),
+    ];
+    for (authorization, settings) in ways {
+        let server = NatsServer::start_with(authorization);
+        reads(&settings(server.url())).await;
+    }
+}
+
+/// A JSON Web Token as NATS has them.
+fn token(issuer: &KeyPair, subject: &KeyPair, nats: serde_json::Value) -> String {
+    let (issuer_key, subject_key) = (issuer.public_key(), subject.public_key());
+    let claims = json!({ "jti": subject_key, "iat": 1_700_000_000, "iss": issuer_key, "sub": subject_key, "name": "test", "nats": nats });
+    let header = json!({ "typ": "JWT", "alg": "ed25519-nkey" });
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let signed =
+        format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
+    let signature = issuer.sign(signed.as_bytes()).expect("a key that signs");
+    format!("{signed}.{}", encode(&signature))
+}
+
+#[tokio::test]
+async fn a_credentials_file_lets_us_read() {
+    let (operator, system, account, user) =
+        (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account(), KeyPair::new_user());
+    let limits = json!({ "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
+        "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1 });
+    let of_account = json!({ "type": "account", "version": 2, "limits": limits });
+    let of_system = json!({ "type": "account", "version": 2, "limits": { "subs": -1, "data": -1, "payload": -1,
+        "imports": -1, "exports": -1, "wildcards": true, "conn": -1, "leaf": -1 } });
+    let of_user = json!({ "type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1 });
+    let server = NatsServer::start_with(&format!(
+        "operator: {}\nresolver: MEMORY\nsystem_account: {}\nresolver_preload {{ {}: {}, {}: {} }}",
+        token(&operator, &operator, json!({ "type": "operator", "version": 2 })),
+        system.public_key(),
+        system.public_key(),
+        token(&operator, &system, of_system),
+        account.public_key(),
+        token(&operator, &account, of_account),
+    ));
+    let dir = tempfile::tempdir().expect("a directory");
+    let creds = dir.path().join("nats.creds");
+    let text = format!(
+        "-----BEGIN NATS USER JWT-----\n{}\n------END NATS USER JWT------\n\n\
+         -----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n",
+        token(&account, &user, of_user),
+        user.seed().expect("our own key"),
+    );
+    std::fs::write(&creds, text).expect("written");
+    let settings =
+        ConnectSettings { url: server.url(), creds_file: Some(creds), ..ConnectSettings::default() };
+    reads(&settings).await;
+}
+
+/// Writes a message, and reads it back.
+async fn reads(settings: &ConnectSettings) {
+    let connection = connect(settings, FirstConnect::OrFail).await.expect("connected");
+    setup(&connection, &StreamSettings::default(), Shrink::Refuse).await.expect("streams");
+    let mut events = JetStreamEvents::new(connection, "EVENTS");
+    events.append("events.default.edr", &[], "{}".into()).await.expect("stored");
+    events.seek(1).await.expect("a place");
+    let batch = events.next_batch(10, Duration::from_secs(10)).await.expect("read");
+    let bodies: Vec<&[u8]> = batch.iter().map(|message| &message.body[..]).collect();
+    assert_eq!(bodies, [b"{}"], "{settings:?}");
 }
 
 #[tokio::test]
