@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use crate::event::{Class, Entity, Event, TimeSource};
 use crate::id::EventId;
-use crate::parts::{Named, Parts, Payload};
+use crate::parts::{Named, Parts, Payload, Slot};
 pub use crate::parts::{is_known_field, same_field};
 pub use crate::reject::{Reason, Reject};
 use crate::severity::Severity;
@@ -23,7 +23,7 @@ pub struct Draft<'a>(Read<'a>);
 
 enum Read<'a> {
     /// The plain case: JSON whose payload nobody has read yet.
-    Scanned(Box<Parts<'a>>),
+    Scanned(Parts<'a>),
     Tree(Value<'a>),
 }
 
@@ -51,7 +51,7 @@ impl<'a> Draft<'a> {
     /// The source that the event itself names, as text.
     pub fn source(&self) -> Option<&str> {
         match &self.0 {
-            Read::Scanned(parts) => Parts::text(&parts.source),
+            Read::Scanned(parts) => parts.text(Slot::Source),
             Read::Tree(tree) => tree.get("source").and_then(Value::as_str),
         }
     }
@@ -59,7 +59,7 @@ impl<'a> Draft<'a> {
     /// The tenant that the event itself names, as text.
     pub fn tenant(&self) -> Option<&str> {
         match &self.0 {
-            Read::Scanned(parts) => Parts::text(&parts.tenant),
+            Read::Scanned(parts) => parts.text(Slot::Tenant),
             Read::Tree(tree) => tree.get("tenant").and_then(Value::as_str),
         }
     }
@@ -76,7 +76,7 @@ impl<'a> Draft<'a> {
     ) -> Result<Event<'a>, Reject> {
         let parts = match self.0 {
             Read::Scanned(parts) => parts,
-            Read::Tree(Value::Map(members)) => Box::new(Parts::sort(members)?),
+            Read::Tree(Value::Map(members)) => Parts::sort(members)?,
             Read::Tree(_) => {
                 return Err(Reject::new(Reason::Undecodable, "an event must be an object with named fields"));
             }
@@ -107,22 +107,37 @@ pub fn to_event<'a>(
 static UNKNOWN_SOURCE: LazyLock<SourceProfile> = LazyLock::new(SourceProfile::default);
 
 fn judge<'a>(
-    // Taken out piece by piece: moving all of them costs more than reading a short event.
-    mut parts: Box<Parts<'a>>,
+    parts: Parts<'a>,
     subject: &'a EventSubject,
     received_at: EventTime,
     profiles: &SourceProfiles,
 ) -> Result<Event<'a>, Reject> {
-    if let Some((_, version)) = &parts.version
+    let profile = profiles.get(&subject.source).unwrap_or(&UNKNOWN_SOURCE);
+    // Returned from one place, so that it is made where the caller wants it and not moved there.
+    let mut event = shape(parts, subject, received_at, profile);
+    if let Ok(made) = &event
+        && let Err(reject) = require(made, profile)
+    {
+        event = Err(reject);
+    }
+    event
+}
+
+fn shape<'a>(
+    mut parts: Parts<'a>,
+    subject: &'a EventSubject,
+    received_at: EventTime,
+    profile: &SourceProfile,
+) -> Result<Event<'a>, Reject> {
+    if let Some((_, version)) = parts.get(Slot::Version)
         && *version != Value::Int(1)
     {
         return Err(Reject::new(Reason::BadField, "`v`: this event has a version other than 1"));
     }
-    same_as_subject("tenant", &parts.tenant, &subject.tenant)?;
-    same_as_subject("source", &parts.source, &subject.source)?;
-    let profile = profiles.get(&subject.source).unwrap_or(&UNKNOWN_SOURCE);
+    same_as_subject("tenant", parts.get(Slot::Tenant), &subject.tenant)?;
+    same_as_subject("source", parts.get(Slot::Source), &subject.source)?;
 
-    let (occurred_at, time_source) = match &parts.occurred_at {
+    let (occurred_at, time_source) = match parts.get(Slot::OccurredAt) {
         None => (received_at, TimeSource::Received),
         Some(named) => {
             let at = time(named)?;
@@ -130,9 +145,9 @@ fn judge<'a>(
             (at, if ahead { TimeSource::Suspect } else { TimeSource::Producer })
         }
     };
-    let observed_at = parts.observed_at.as_ref().map(time).transpose()?;
-    let (severity, severity_raw) = severity(parts.severity.take(), &parts.payload, profile)?;
-    let class = match parts.class.take() {
+    let observed_at = parts.get(Slot::ObservedAt).map(time).transpose()?;
+    let (severity, severity_raw) = severity(parts.take(Slot::Severity), &parts.payload, profile)?;
+    let class = match parts.take(Slot::Class) {
         None => profile.class,
         Some((name, value)) => value.as_str().and_then(Class::parse).ok_or_else(|| {
             Reject::new(
@@ -143,19 +158,19 @@ fn judge<'a>(
             )
         })?,
     };
-    let device = map(parts.device.take())?;
-    let host_id = match text(parts.host_id.take())? {
+    let device = parts.take(Slot::Device).map(map).transpose()?;
+    let host_id = match text(parts.take(Slot::HostId))? {
         Some(host) => Some(host),
         None => device.as_ref().and_then(device_host),
     };
-    let event = Event {
+    Ok(Event {
         v: 1,
         id: EventId::default(),
         tenant: Cow::Borrowed(&subject.tenant),
         source: Cow::Borrowed(&subject.source),
-        source_event_id: text(parts.source_event_id.take())?,
+        source_event_id: text(parts.take(Slot::SourceEventId))?,
         class,
-        kind: text(parts.kind.take())?.unwrap_or_else(|| Cow::Owned(profile.kind.clone())),
+        kind: text(parts.take(Slot::Kind))?.unwrap_or_else(|| kind_of(profile)),
         severity,
         severity_raw,
         occurred_at,
@@ -163,26 +178,37 @@ fn judge<'a>(
         received_at,
         time_source,
         host_id,
-        user: text(parts.user.take())?,
-        actor: map(parts.actor.take())?,
-        subject: map(parts.subject.take())?,
-        object: map(parts.object.take())?,
-        network: map(parts.network.take())?,
+        user: text(parts.take(Slot::User))?,
+        actor: parts.take(Slot::Actor).map(map).transpose()?,
+        subject: parts.take(Slot::Subject).map(map).transpose()?,
+        object: parts.take(Slot::Object).map(map).transpose()?,
+        network: parts.take(Slot::Network).map(map).transpose()?,
         device,
-        entities: entities(parts.entities.take())?,
-        title: text(parts.title.take())?,
-        description: text(parts.description.take())?,
-        tags: tags(parts.tags.take())?,
+        entities: entities(parts.take(Slot::Entities))?,
+        title: text(parts.take(Slot::Title))?,
+        description: text(parts.take(Slot::Description))?,
+        tags: tags(parts.take(Slot::Tags))?,
         fields: std::mem::take(&mut parts.payload).whole()?,
-        attack: map(parts.attack.take())?,
-        refs: map(parts.refs.take())?,
-        producer: map(parts.producer.take())?,
-    };
-    require(&event, profile)?;
-    Ok(event)
+        attack: parts.take(Slot::Attack).map(map).transpose()?,
+        refs: parts.take(Slot::Refs).map(map).transpose()?,
+        producer: parts.take(Slot::Producer).map(map).transpose()?,
+    })
 }
 
-fn same_as_subject(what: &str, named: &Named<'_>, expected: &str) -> Result<(), Reject> {
+/// The kind of an event without one.
+fn kind_of<'a>(profile: &SourceProfile) -> Cow<'a, str> {
+    match profile.kind.as_str() {
+        // Of every source of which nothing else is known.
+        "event" => Cow::Borrowed("event"),
+        other => Cow::Owned(other.to_owned()),
+    }
+}
+
+fn same_as_subject(
+    what: &str,
+    named: Option<&(Cow<'_, str>, Value<'_>)>,
+    expected: &str,
+) -> Result<(), Reject> {
     match named {
         Some((_, value)) if value.as_str() != Some(expected) => Err(Reject::new(
             Reason::SubjectMismatch,
@@ -221,10 +247,15 @@ fn severity<'a>(
     }
 }
 
+fn is_blank(text: &str) -> bool {
+    // Nearly every text begins with a letter that shows.
+    !matches!(text.as_bytes(), [b'!'..=b'~', ..]) && text.trim().is_empty()
+}
+
 fn text<'a>(named: Named<'a>) -> Result<Option<Cow<'a, str>>, Reject> {
     match named {
         None => Ok(None),
-        Some((_, Value::Str(text))) if text.trim().is_empty() => Ok(None),
+        Some((_, Value::Str(text))) if is_blank(&text) => Ok(None),
         Some((_, Value::Str(text))) => Ok(Some(text)),
         Some((name, value)) => match value.as_text() {
             Some(text) => Ok(Some(Cow::Owned(text.into_owned()))),
@@ -233,18 +264,17 @@ fn text<'a>(named: Named<'a>) -> Result<Option<Cow<'a, str>>, Reject> {
     }
 }
 
-fn map<'a>(named: Named<'a>) -> Result<Option<Value<'a>>, Reject> {
-    match named {
-        None => Ok(None),
-        Some((_, value @ Value::Map(_))) => Ok(Some(value)),
-        Some((name, _)) => Err(Reject::new(Reason::BadField, format!("`{name}` must be an object"))),
+fn map<'a>((name, value): (Cow<'a, str>, Value<'a>)) -> Result<Value<'a>, Reject> {
+    match value {
+        Value::Map(_) => Ok(value),
+        _ => Err(Reject::new(Reason::BadField, format!("`{name}` must be an object"))),
     }
 }
 
 fn device_host<'a>(device: &Value<'a>) -> Option<Cow<'a, str>> {
     let named = device.get("hostname").or_else(|| device.get("device_id"))?;
     match named {
-        Value::Str(host) if !host.trim().is_empty() => Some(host.clone()),
+        Value::Str(host) if !is_blank(host) => Some(host.clone()),
         _ => None,
     }
 }
@@ -271,7 +301,7 @@ fn tags<'a>(named: Named<'a>) -> Result<Vec<Cow<'a, str>>, Reject> {
             .map_err(|_| {
                 Reject::new(Reason::BadField, format!("`{name}` looks like a JSON list and is none"))
             }),
-        Value::Str(text) if text.trim().is_empty() => Ok(Vec::new()),
+        Value::Str(text) if is_blank(&text) => Ok(Vec::new()),
         Value::Str(text) => Ok(vec![text]),
         _ => Err(Reject::new(Reason::BadField, format!("`{name}` must be a list of text"))),
     }

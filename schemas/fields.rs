@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::scan;
+use crate::scan::{self, Written};
 use crate::value::Value;
 
 /// Named values, in the order they came in.
@@ -32,14 +32,23 @@ impl<'a> Member<'a> {
         Member { name, raw: "", value: OnceCell::from(value) }
     }
 
-    /// A value that is still the JSON text it came as; a scan must have found it valid.
-    pub(crate) const fn unread(name: &'a str, raw: &'a str) -> Self {
-        Member { name: Cow::Borrowed(name), raw, value: OnceCell::new() }
+    /// A value that is still the JSON text it came as, unless nothing is to be done to read it.
+    pub(crate) fn unread(name: &'a str, written: Written<'a>) -> Self {
+        let value = match written.plain() {
+            Some(text) => OnceCell::from(Value::Str(Cow::Borrowed(text))),
+            None => OnceCell::new(),
+        };
+        Member { name: Cow::Borrowed(name), raw: written.raw, value }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The JSON text that the value came as, if it did.
+    pub fn text(&self) -> Option<&'a str> {
+        (!self.raw.is_empty()).then_some(self.raw)
     }
 
     /// Its value.
@@ -69,11 +78,10 @@ impl<'a> Fields<'a> {
         self.members.iter().find(|member| member.name == name).map(Member::value)
     }
 
-    /// Adds a member at the end.
-    pub fn push(&mut self, member: Member<'a>) {
-        if self.members.is_empty() {
-            // What an event of a sensor usually has.
-            self.members.reserve(16);
+    /// Adds a member at the end; behind the first there is room for so many.
+    pub(crate) fn push(&mut self, member: Member<'a>, room: usize) {
+        if self.members.capacity() == 0 {
+            self.members.reserve(room);
         }
         self.members.push(member);
     }

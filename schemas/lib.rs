@@ -33,7 +33,7 @@ mod parts;
 mod scan;
 
 pub use event::{Class, Event, TimeSource};
-pub use fields::Fields;
+pub use fields::{Fields, Member};
 pub use id::{EventId, IncidentId};
 pub use incident::{Change, Incident, IncidentMessage, Resolution, Status};
 pub use position::Position;

@@ -7,12 +7,12 @@ use std::borrow::Cow;
 
 use crate::fields::{Fields, Member};
 use crate::reject::{Reason, Reject};
-use crate::scan::{self, Members};
+use crate::scan::{self, Members, Written};
 use crate::value::Value;
 
 /// What a top-level name stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Slot {
+pub(crate) enum Slot {
     Version,
     OwnId,
     Tenant,
@@ -42,6 +42,8 @@ enum Slot {
     Ours,
     Other,
 }
+
+const SLOTS: usize = Slot::Other as usize + 1;
 
 fn slot(name: &str) -> Slot {
     match name {
@@ -88,52 +90,21 @@ pub fn is_known_field(name: &str) -> bool {
 /// A value together with the name it came under, so that a refusal can name both.
 pub(crate) type Named<'a> = Option<(Cow<'a, str>, Value<'a>)>;
 
-/// Puts a value in its place, unless another name already put a different one there.
-fn put<'a>(place: &mut Named<'a>, name: Cow<'a, str>, value: Value<'a>) -> Result<(), Reject> {
-    if value == Value::Null {
-        return Ok(());
-    }
-    match place {
-        Some((first, there)) if *there != value => Err(Reject::new(
-            Reason::AliasConflict,
-            format!("`{first}` and `{name}` mean the same and have different values: leave one out"),
-        )),
-        Some(_) => Ok(()),
-        None => {
-            *place = Some((name, value));
-            Ok(())
-        }
-    }
+/// The parts of an event, under one name each, before they are checked.
+pub(crate) struct Parts<'a> {
+    /// For each slot one more than the place of what was given for it; 0 where nothing was.
+    places: [u8; SLOTS],
+    given: Vec<(Cow<'a, str>, Value<'a>)>,
+    pub(crate) payload: Payload<'a>,
 }
 
-/// The parts of an event, under one name each, before they are checked.
-#[derive(Default)]
-pub(crate) struct Parts<'a> {
-    pub(crate) version: Named<'a>,
-    pub(crate) own_id: Named<'a>,
-    pub(crate) tenant: Named<'a>,
-    pub(crate) source: Named<'a>,
-    pub(crate) source_event_id: Named<'a>,
-    pub(crate) class: Named<'a>,
-    pub(crate) kind: Named<'a>,
-    pub(crate) severity: Named<'a>,
-    pub(crate) occurred_at: Named<'a>,
-    pub(crate) observed_at: Named<'a>,
-    pub(crate) host_id: Named<'a>,
-    pub(crate) user: Named<'a>,
-    pub(crate) actor: Named<'a>,
-    pub(crate) subject: Named<'a>,
-    pub(crate) object: Named<'a>,
-    pub(crate) network: Named<'a>,
-    pub(crate) device: Named<'a>,
-    pub(crate) entities: Named<'a>,
-    pub(crate) title: Named<'a>,
-    pub(crate) description: Named<'a>,
-    pub(crate) tags: Named<'a>,
-    pub(crate) attack: Named<'a>,
-    pub(crate) refs: Named<'a>,
-    pub(crate) producer: Named<'a>,
-    pub(crate) payload: Payload<'a>,
+/// What an event is usually given beside its payload.
+const GIVEN_USUALLY: usize = 8;
+
+impl Default for Parts<'_> {
+    fn default() -> Self {
+        Parts { places: [0; SLOTS], given: Vec::with_capacity(GIVEN_USUALLY), payload: Payload::default() }
+    }
 }
 
 impl<'a> Parts<'a> {
@@ -144,27 +115,27 @@ impl<'a> Parts<'a> {
     pub(crate) fn sort(members: Vec<(Cow<'a, str>, Value<'a>)>) -> Result<Self, Reject> {
         let mut parts = Parts::default();
         let mut others = Vec::new();
-        let mut fields = None;
         for (name, value) in members {
-            let place = match slot(&name) {
-                Slot::Ours => continue,
-                Slot::Other => {
-                    others.push((name, value));
-                    continue;
-                }
-                Slot::Fields => &mut fields,
-                known => parts.place(known).expect("every other name has its place"),
-            };
-            put(place, name, value)?;
+            match slot(&name) {
+                Slot::Ours => {}
+                Slot::Other => others.push((name, value)),
+                known => parts.put(known, name, value)?,
+            }
         }
-        parts.payload = Payload::Tree { fields, others };
+        parts.payload = Payload::Tree { fields: parts.take(Slot::Fields), others };
         parts.settle()?;
         Ok(parts)
     }
 
     /// Sorts the members of a JSON object without a tree. `None` where it is unusual or wrong.
-    pub(crate) fn scan(raw: &'a [u8]) -> Option<Box<Self>> {
-        let mut scanned = Scanned::default();
+    pub(crate) fn scan(raw: &'a [u8]) -> Option<Self> {
+        let mut scanned = Scanned {
+            parts: Parts::default(),
+            room: raw.len() / BYTES_A_MEMBER + 1,
+            fields: Fields::default(),
+            fields_seen: false,
+            others: Fields::default(),
+        };
         if !scan::object(raw, &mut scanned) {
             return None;
         }
@@ -174,54 +145,61 @@ impl<'a> Parts<'a> {
         Some(parts)
     }
 
-    fn place(&mut self, slot: Slot) -> Option<&mut Named<'a>> {
-        Some(match slot {
-            Slot::Version => &mut self.version,
-            Slot::OwnId => &mut self.own_id,
-            Slot::Tenant => &mut self.tenant,
-            Slot::Source => &mut self.source,
-            Slot::SourceEventId => &mut self.source_event_id,
-            Slot::Class => &mut self.class,
-            Slot::Kind => &mut self.kind,
-            Slot::Severity => &mut self.severity,
-            Slot::OccurredAt => &mut self.occurred_at,
-            Slot::ObservedAt => &mut self.observed_at,
-            Slot::HostId => &mut self.host_id,
-            Slot::User => &mut self.user,
-            Slot::Actor => &mut self.actor,
-            Slot::Subject => &mut self.subject,
-            Slot::Object => &mut self.object,
-            Slot::Network => &mut self.network,
-            Slot::Device => &mut self.device,
-            Slot::Entities => &mut self.entities,
-            Slot::Title => &mut self.title,
-            Slot::Description => &mut self.description,
-            Slot::Tags => &mut self.tags,
-            Slot::Attack => &mut self.attack,
-            Slot::Refs => &mut self.refs,
-            Slot::Producer => &mut self.producer,
-            Slot::Fields | Slot::Ours | Slot::Other => return None,
-        })
+    /// What was given for a slot.
+    pub(crate) fn get(&self, slot: Slot) -> Option<&(Cow<'a, str>, Value<'a>)> {
+        self.given.get(usize::from(self.places[slot as usize].checked_sub(1)?))
+    }
+
+    /// The same, taken out.
+    pub(crate) fn take(&mut self, slot: Slot) -> Named<'a> {
+        let place = std::mem::take(&mut self.places[slot as usize]);
+        let given = self.given.get_mut(usize::from(place.checked_sub(1)?))?;
+        Some(std::mem::replace(given, (Cow::Borrowed(""), Value::Null)))
+    }
+
+    /// Puts a value in its place, unless another name already put a different one there.
+    fn put(&mut self, slot: Slot, name: Cow<'a, str>, value: Value<'a>) -> Result<(), Reject> {
+        if value == Value::Null {
+            return Ok(());
+        }
+        match self.get(slot) {
+            Some((first, there)) if *there != value => Err(Reject::new(
+                Reason::AliasConflict,
+                format!("`{first}` and `{name}` mean the same and have different values: leave one out"),
+            )),
+            Some(_) => Ok(()),
+            None => {
+                self.add(slot, name, value);
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the first value in its place.
+    fn add(&mut self, slot: Slot, name: Cow<'a, str>, value: Value<'a>) {
+        self.given.push((name, value));
+        self.places[slot as usize] = self.given.len() as u8;
     }
 
     /// What a name means that stands for two things, once all are there.
     fn settle(&mut self) -> Result<(), Reject> {
         // Our own `id` comes with `v`; anyone else's `id` is the key of their record.
-        if self.version.is_none() {
-            if let Some((name, value)) = self.own_id.take() {
-                put(&mut self.source_event_id, name, value)?;
+        if self.get(Slot::Version).is_none() {
+            if let Some((name, value)) = self.take(Slot::OwnId) {
+                self.put(Slot::SourceEventId, name, value)?;
             }
             // An agent says `observed_at` for the moment it happened on the endpoint.
-            if self.occurred_at.is_none() {
-                self.occurred_at = self.observed_at.take();
+            if self.get(Slot::OccurredAt).is_none() {
+                self.places[Slot::OccurredAt as usize] =
+                    std::mem::take(&mut self.places[Slot::ObservedAt as usize]);
             }
         }
         Ok(())
     }
 
-    /// The text that is given under one of the event's own names.
-    pub(crate) fn text<'n>(named: &'n Named<'a>) -> Option<&'n str> {
-        named.as_ref().and_then(|(_, value)| value.as_str())
+    /// The text that is given for a slot.
+    pub(crate) fn text(&self, slot: Slot) -> Option<&str> {
+        self.get(slot).and_then(|(_, value)| value.as_str())
     }
 }
 
@@ -271,30 +249,33 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// Bytes of an event for each member of its payload: few have more members than that leaves room for.
+const BYTES_A_MEMBER: usize = 32;
+
 /// What a scan found so far.
-#[derive(Default)]
 struct Scanned<'a> {
-    parts: Box<Parts<'a>>,
+    parts: Parts<'a>,
+    /// Members that there is room for.
+    room: usize,
     fields: Fields<'a>,
     fields_seen: bool,
     others: Fields<'a>,
 }
 
 impl<'a> Members<'a> for Scanned<'a> {
-    fn member(&mut self, name: &'a str, raw: &'a str) -> bool {
+    fn member(&mut self, name: &'a str, written: Written<'a>) -> bool {
         match slot(name) {
             Slot::Ours => true,
             Slot::Other => {
-                self.others.push(Member::unread(name, raw));
+                self.others.push(Member::unread(name, written), self.room);
                 true
             }
             // Anything but one object: the tree decides.
-            Slot::Fields => raw.starts_with('{') && !std::mem::replace(&mut self.fields_seen, true),
+            Slot::Fields => written.raw.starts_with('{') && !std::mem::replace(&mut self.fields_seen, true),
             known => {
-                let place = self.parts.place(known).expect("every other name has its place");
-                let is_first = place.is_none();
-                if raw != "null" {
-                    *place = Some((Cow::Borrowed(name), scan::value(raw)));
+                let is_first = self.parts.get(known).is_none();
+                if is_first && written.raw != "null" {
+                    self.parts.add(known, Cow::Borrowed(name), written.value());
                 }
                 is_first
             }
@@ -305,7 +286,7 @@ impl<'a> Members<'a> for Scanned<'a> {
         slot(name) == Slot::Fields
     }
 
-    fn inner(&mut self, name: &'a str, raw: &'a str) {
-        self.fields.push(Member::unread(name, raw));
+    fn inner(&mut self, name: &'a str, written: Written<'a>) {
+        self.fields.push(Member::unread(name, written), self.room);
     }
 }

@@ -56,10 +56,10 @@ impl EventTime {
     /// # Errors
     /// When the text is neither. A time is never guessed.
     pub fn parse(text: &str) -> Result<Self, TimeError> {
-        let trimmed = text.trim();
-        if let Some(micros) = plain_utc(trimmed.as_bytes()) {
+        if let Some(micros) = plain_utc(text.as_bytes()) {
             return Ok(EventTime(micros));
         }
+        let trimmed = text.trim();
         if let Ok(timestamp) = trimmed.parse::<Timestamp>() {
             return Ok(EventTime(timestamp.as_microsecond()));
         }
