@@ -67,6 +67,8 @@ enum Part {
 pub(crate) enum Standing<'f> {
     /// A name of the event itself.
     Own,
+    /// Everywhere.
+    Anywhere,
     /// The member of the payload of that name.
     Member(&'f str),
     /// In the member of the payload of either name.
@@ -217,14 +219,34 @@ impl Field {
         each(value, self.part, &mut take)
     }
 
+    /// Gives each scalar at any depth of a value to `take`, until it answers `true`.
+    pub(crate) fn deep<'e>(&self, value: &'e Value<'_>, mut take: impl FnMut(Scalar<'e>) -> bool) -> bool {
+        deep(value, self.part, &mut take)
+    }
+
+    /// Of a field that is every value: those that do not stand in the payload.
+    pub(crate) fn beside_payload<'e>(
+        &self,
+        event: &'e Event<'_>,
+        mut take: impl FnMut(Scalar<'e>) -> bool,
+    ) -> bool {
+        beside_payload(event, self.part, &mut take)
+    }
+
     /// Where in an event the field can stand.
     pub(crate) fn standing(&self) -> Standing<'_> {
         match &self.place {
             Place::Fields(path) if path.segments.len() == 1 => Standing::Member(&path.written),
             Place::Fields(path) => Standing::Inside(&path.written, &path.segments[0]),
             Place::Beside(beside, path) => Standing::Beside(*beside, &path.written, &path.segments[0]),
+            Place::Anywhere => Standing::Anywhere,
             _ => Standing::Own,
         }
+    }
+
+    /// Whether an event can have many values of it at once, and usually has.
+    pub(crate) fn is_many(&self) -> bool {
+        matches!(self.place, Place::Tags | Place::Entities | Place::Anywhere)
     }
 
     /// The first value as text, for showing.
@@ -245,6 +267,11 @@ impl Field {
 
 /// Every value of title, description, host, user and tags, of the objects beside `fields`, and of `fields`.
 fn anywhere<'e>(event: &'e Event<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) -> bool) -> bool {
+    beside_payload(event, part, take)
+        || event.fields.members().iter().any(|member| deep(member.value(), part, take))
+}
+
+fn beside_payload<'e>(event: &'e Event<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) -> bool) -> bool {
     let own = [&event.title, &event.description, &event.host_id, &event.user];
     let texts = own.into_iter().filter_map(|text| text.as_deref()).chain(event.tags.iter().map(|tag| &**tag));
     let mut texts = texts.map(|text| match part {
@@ -254,7 +281,6 @@ fn anywhere<'e>(event: &'e Event<'_>, part: Part, take: &mut impl FnMut(Scalar<'
     let objects = [&event.actor, &event.subject, &event.object, &event.network, &event.device];
     texts.any(|text| text.is_some_and(|text| take(Scalar::Text(text))))
         || objects.into_iter().flatten().any(|object| deep(object, part, take))
-        || event.fields.members().iter().any(|member| deep(member.value(), part, take))
 }
 
 fn deep<'e>(value: &'e Value<'_>, part: Part, take: &mut impl FnMut(Scalar<'e>) -> bool) -> bool {

@@ -85,6 +85,24 @@ fn condition() -> impl Strategy<Value = Condition> {
     })
 }
 
+/// A condition behind what rules agree to ask first: that a field have one of some values, or be absent.
+fn behind_a_gate() -> impl Strategy<Value = Condition> {
+    let field = proptest::sample::select(&["source", "kind", "a", "b", "user"][..]);
+    let field = field.prop_map(|name| Field::parse(name).expect("a field"));
+    let case = prop_oneof![Just(Case::Sensitive), Just(Case::Ignored)];
+    let texts = proptest::collection::vec(text(), 1..3);
+    (field, case, texts, any::<bool>(), condition()).prop_map(|(field, case, texts, or_absent, condition)| {
+        let test = Test::Texts(Texts::new(Where::Whole, case, texts));
+        let gate = Condition::Test(Predicate { field: field.clone(), test });
+        let exists = Condition::Test(Predicate { field, test: Test::Exists });
+        let gate = match or_absent {
+            true => Condition::Any(vec![Condition::Not(Box::new(exists)), gate]),
+            false => gate,
+        };
+        Condition::All(vec![gate, condition])
+    })
+}
+
 fn value() -> impl Strategy<Value = serde_json::Value> {
     let scalar = prop_oneof![
         4 => text().prop_map(serde_json::Value::from),
@@ -135,17 +153,18 @@ proptest! {
 
     #[test]
     fn the_index_finds_what_asking_everyone_finds(
-        conditions in proptest::collection::vec(condition(), 1..12),
+        conditions in proptest::collection::vec(prop_oneof![condition(), behind_a_gate()], 1..12),
         events in proptest::collection::vec(event(), 1..6),
     ) {
-        // After three rounds of the same events, by when their values are known, other rules come into force.
+        // After four rounds of the same events, by when they have an index of their own and their values are known, other
+        // rules come into force.
         let others: Vec<Condition> = conditions.iter().rev().cloned().collect();
-        let rounds = [&conditions, &conditions, &conditions, &others, &others, &others];
+        let rounds = [&conditions, &conditions, &conditions, &conditions, &others, &others, &others, &others];
         let detectors = [detector(&conditions), detector(&others)];
         let subject = EventSubject { tenant: "t".to_owned(), source: "edr".to_owned() };
         let mut memo = Memo::default();
         for (round, raw) in (0..rounds.len()).flat_map(|round| events.iter().map(move |raw| (round, raw))) {
-            let (conditions, detector) = (rounds[round], &detectors[round / 3]);
+            let (conditions, detector) = (rounds[round], &detectors[round / 4]);
             let draft = Draft::read(raw.as_bytes(), Form::Json).expect("it is JSON");
             let Ok(event) = draft.into_event(&subject, EventTime::default(), &SourceProfiles::default()) else {
                 continue;

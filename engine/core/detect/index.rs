@@ -1,327 +1,249 @@
 //! The index: from the members of an event to the steps that might want it.
 
-use std::sync::Arc;
+use rustc_hash::FxHashMap;
+use sightline_schemas::{Event, Member};
 
-use rustc_hash::{FxHashMap, FxHashSet};
-use sightline_schemas::Event;
-
+use crate::detect::catalogue::{Catalogue, NO_PLACE, Tree};
 use crate::detect::memo::{Answer, Memo};
+use crate::detect::program::Program;
 use crate::detect::recall::Recalled;
-use crate::detect::search::{Search, SearchBuilder, Searches, Wanted, lower};
-use crate::detect::witness::{Answered, Popularity, Sign, StepCost, answered};
+use crate::detect::search::{Search, SearchBuilder, Searches, Wanted};
+use crate::detect::witness::{Answered, Popularity, Sign};
 use crate::field::{Beside, Field, Scalar, Standing, beside_of};
 use crate::hit::RuleIndex;
-use crate::predicate::{Condition, Look, Predicate, Test};
+use crate::predicate::{Look, Test};
 
 /// A step of a rule.
 pub type StepRef = (RuleIndex, u8);
 
-/// Fields that no event is without.
-const EVERY_EVENT_HAS: [&str; 4] = ["source", "kind", "class", "severity"];
-
-/// Finds the steps that an event satisfies.
-#[derive(Debug, Default)]
-pub struct Detector {
-    predicates: Vec<Known>,
-    steps: Vec<Indexed>,
+/// Finds, of some steps of a catalogue, those that an event satisfies.
+#[derive(Debug)]
+pub(super) struct Index {
+    /// Tells it from the other indexes of the catalogue.
+    number: u32,
+    predicates: Vec<Indexed>,
+    steps: Vec<(StepRef, u32)>,
+    program: Program,
     fields: Vec<FieldIndex>,
     /// Fields that are names of the event itself.
     own: Vec<u32>,
     /// Fields in an object beside the payload.
     beside: Vec<(Beside, u32)>,
-    /// Fields by the member of the payload in which they can stand.
-    members: FxHashMap<Box<str>, Vec<Standpoint>>,
+    /// Fields that are every value there is.
+    anywhere: Vec<u32>,
+    /// By the number of a member of the payload: the fields that stand there.
+    places: Vec<Place>,
     /// Steps without a witness.
     always: Vec<u32>,
-    /// Tells it from every other one.
-    identity: Arc<()>,
 }
 
-/// A predicate, and the steps whose witness it is.
-#[derive(Debug)]
-struct Known {
-    predicate: Predicate,
-    answered: Answered,
-    wakes: Vec<u32>,
-}
-
+/// A predicate, by its number here.
 #[derive(Debug)]
 struct Indexed {
-    step: StepRef,
-    condition: Compiled,
-    cost: StepCost,
+    /// In the catalogue.
+    number: u32,
+    answered: Answered,
+    /// The steps whose witness it is.
+    wakes: Box<[u32]>,
+    /// The field of which it is looked for only when somebody asks.
+    rest_of: Option<u32>,
 }
 
-/// A field that rules read.
+/// A field that steps read, by its number here.
 #[derive(Debug)]
 struct FieldIndex {
-    field: Field,
+    /// In the catalogue.
+    number: u32,
     texts: Searches<Search>,
+    /// Texts that are no witness, where the field is every value there is: looked for when somebody asks.
+    rest: Searches<Search>,
     /// Predicates that hold of any value.
-    exists: Vec<u32>,
-    /// Steps whose witness is any value.
-    wakes: Vec<u32>,
+    present: Vec<Wanted>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Standpoint {
-    field: u32,
-    /// The member is the field, and not merely where it may be found.
-    is_whole: bool,
-}
-
-/// A condition whose predicates are numbers.
-#[derive(Debug)]
-enum Compiled {
-    Test(u32),
-    All(Vec<Compiled>),
-    Any(Vec<Compiled>),
-    Not(Box<Compiled>),
-}
-
-/// Takes in steps, one after the other.
+/// A member of the payload.
 #[derive(Debug, Default)]
-pub struct DetectorBuilder<'c> {
-    steps: Vec<(StepRef, &'c Condition)>,
+struct Place {
+    /// The fields that it is.
+    whole: Vec<u32>,
+    /// The fields that may be found there.
+    inside: Vec<u32>,
 }
 
-impl<'c> DetectorBuilder<'c> {
-    /// Adds the condition of a step. Steps come in the order of their rules.
-    pub fn add(&mut self, step: StepRef, condition: &'c Condition) {
-        self.steps.push((step, condition));
-    }
+/// A member that no field stands in.
+static NOTHING: Place = Place { whole: Vec::new(), inside: Vec::new() };
 
-    /// The detector of these steps.
-    pub fn build(self) -> Detector {
-        let mut popularity = Popularity::default();
-        self.steps.iter().for_each(|(_, condition)| popularity.count(condition));
-        let mut building = Building::default();
-        for (number, (step, condition)) in self.steps.iter().enumerate() {
-            building.add(*step, condition, number as u32, &popularity);
+/// An index as it grows.
+struct Building<'c> {
+    catalogue: &'c Catalogue,
+    /// By number in the catalogue: the number here, and who is woken.
+    predicates: FxHashMap<u32, u32>,
+    known: Vec<(u32, Vec<u32>)>,
+    fields: FxHashMap<u32, u32>,
+    /// By number here: the number in the catalogue, and the predicates of the field.
+    asked: Vec<(u32, Vec<u32>)>,
+}
+
+impl Building<'_> {
+    /// The number here of a predicate.
+    fn predicate(&mut self, number: u32) -> u32 {
+        if let Some(local) = self.predicates.get(&number) {
+            return *local;
         }
-        building.detector.fields = building
-            .texts
-            .into_iter()
-            .zip(building.detector.fields)
-            .map(|(texts, field)| FieldIndex {
-                texts: Searches { sensitive: texts.sensitive.build(), ignored: texts.ignored.build() },
-                ..field
-            })
-            .collect();
-        building.detector
+        let local = self.known.len() as u32;
+        self.predicates.insert(number, local);
+        self.known.push((number, Vec::new()));
+        let field = self.catalogue.predicates[number as usize].field;
+        let next = self.asked.len() as u32;
+        let at = *self.fields.entry(field).or_insert(next);
+        if at == next {
+            self.asked.push((field, Vec::new()));
+        }
+        self.asked[at as usize].1.push(local);
+        local
+    }
+
+    fn field(&self, at: u32, rest_of: &mut [Option<u32>]) -> FieldIndex {
+        let (number, predicates) = &self.asked[at as usize];
+        let is_everything = self.catalogue.fields[*number as usize].standing() == Standing::Anywhere;
+        let (mut texts, mut rest) = (Searches::<SearchBuilder>::default(), Searches::default());
+        let mut present = Vec::new();
+        for local in predicates {
+            let (number, wakes) = &self.known[*local as usize];
+            let known = &self.catalogue.predicates[*number as usize];
+            let test = &known.predicate.test;
+            if let Some(witness) = test.witness() {
+                let is_rest = is_everything && wakes.is_empty();
+                rest_of[*local as usize] = is_rest.then_some(at);
+                let texts = if is_rest { &mut rest } else { &mut texts };
+                texts.of(witness.case).add(&witness, *local, known.answered == Answered::Wholly);
+            } else if *test == Test::Exists {
+                present.push(Wanted::answer(*local));
+            }
+        }
+        FieldIndex { number: *number, texts: texts.build(), rest: rest.build(), present }
     }
 }
 
-/// A detector as it grows.
-#[derive(Default)]
-struct Building {
-    detector: Detector,
-    texts: Vec<Searches<SearchBuilder>>,
-    field_numbers: FxHashMap<Field, u32>,
-    /// Predicates that could be equal, by what is cheap to compare.
-    alike: FxHashMap<(u32, String), Vec<u32>>,
-}
-
-impl Building {
-    fn add(&mut self, step: StepRef, condition: &Condition, number: u32, popularity: &Popularity) {
-        let mut compiled = self.compile(condition);
-        self.cheapest_first(&mut compiled);
-        let witness = popularity.witness(condition, &mut |predicate| self.sign(predicate));
-        let mut cost = self.cost(condition);
-        match &witness {
-            None => self.detector.always.push(number),
-            Some(witness) => {
-                for sign in &witness.signs {
-                    cost.witness.push(self.told(*sign));
-                    let wakes = match sign {
-                        Sign::Holds(predicate) => &mut self.detector.predicates[*predicate as usize].wakes,
-                        Sign::Present(field) => &mut self.detector.fields[*field as usize].wakes,
-                    };
-                    if wakes.last() != Some(&number) {
-                        wakes.push(number);
+impl Index {
+    /// Of these steps. `take` is given the signs of each as they are chosen; `None` where there is no witness.
+    pub(super) fn new<'t>(
+        number: u32,
+        catalogue: &Catalogue,
+        steps: impl Iterator<Item = (StepRef, &'t Tree)> + Clone,
+        mut take: impl FnMut(Option<&[Sign]>),
+    ) -> Self {
+        let mut popularity = Popularity::new(catalogue);
+        steps.clone().for_each(|(_, tree)| popularity.count(tree));
+        let mut building = Building {
+            catalogue,
+            predicates: FxHashMap::default(),
+            known: Vec::new(),
+            fields: FxHashMap::default(),
+            asked: Vec::new(),
+        };
+        let effort = |number: u32| {
+            let known = &catalogue.predicates[number as usize];
+            match (known.answered, &known.predicate.test) {
+                (Answered::Wholly, _) => 0,
+                (_, Test::Regular(_)) => 1_000,
+                (Answered::ByText, _) => 50,
+                _ => 100,
+            }
+        };
+        let (mut placed, mut program, mut always) = (Vec::new(), Program::default(), Vec::new());
+        for (step, (named, tree)) in (0..).zip(steps) {
+            let witness = popularity.witness(tree);
+            take(witness.as_ref().map(|witness| witness.signs.as_slice()));
+            match &witness {
+                None => always.push(step),
+                Some(witness) => {
+                    for sign in &witness.signs {
+                        let seen_by = match sign {
+                            Sign::Holds(predicate) => *predicate,
+                            Sign::Present(predicate) => {
+                                catalogue.present(catalogue.predicates[*predicate as usize].field)
+                            }
+                        };
+                        let seen_by = building.predicate(seen_by);
+                        let wakes = &mut building.known[seen_by as usize].1;
+                        if wakes.last() != Some(&step) {
+                            wakes.push(step);
+                        }
                     }
                 }
-                // Nothing can satisfy it: an empty choice.
-                if witness.signs.is_empty() {
-                    cost.witness.push("nothing: no event can satisfy it".to_owned());
-                }
             }
+            let begin = program.add(tree, &effort, &mut |number| building.predicate(number));
+            placed.push((named, begin));
         }
-        self.detector.steps.push(Indexed { step, condition: compiled, cost });
-    }
-
-    fn compile(&mut self, condition: &Condition) -> Compiled {
-        match condition {
-            Condition::Test(predicate) => Compiled::Test(self.predicate(predicate)),
-            Condition::All(inner) => Compiled::All(inner.iter().map(|inner| self.compile(inner)).collect()),
-            Condition::Any(inner) => Compiled::Any(inner.iter().map(|inner| self.compile(inner)).collect()),
-            Condition::Not(inner) => Compiled::Not(Box::new(self.compile(inner))),
-        }
-    }
-
-    /// The number of a predicate. Equal ones have the same.
-    fn predicate(&mut self, predicate: &Predicate) -> u32 {
-        let field = self.field(&predicate.field);
-        let witness = predicate.test.witness();
-        let first_text =
-            witness.as_ref().and_then(|witness| witness.texts.first().copied()).unwrap_or_default();
-        let alike = self.alike.entry((field, first_text.to_owned())).or_default();
-        let known = &self.detector.predicates;
-        if let Some(same) = alike.iter().find(|number| known[**number as usize].predicate == *predicate) {
-            return *same;
-        }
-        let number = known.len() as u32;
-        alike.push(number);
-        let answered = answered(&predicate.test);
-        if let Some(witness) = &witness {
-            let texts = self.texts[field as usize].of(witness.case);
-            texts.add(witness, number, answered == Answered::Wholly);
-        }
-        if predicate.test == Test::Exists {
-            self.detector.fields[field as usize].exists.push(number);
-        }
-        self.detector.predicates.push(Known { predicate: predicate.clone(), answered, wakes: Vec::new() });
-        number
-    }
-
-    fn field(&mut self, field: &Field) -> u32 {
-        if let Some(number) = self.field_numbers.get(field) {
-            return *number;
-        }
-        let detector = &mut self.detector;
-        let number = detector.fields.len() as u32;
-        let mut stands = |name: &str, is_whole| {
-            let places = detector.members.entry(name.into()).or_default();
-            places.push(Standpoint { field: number, is_whole });
-        };
-        match field.standing() {
-            Standing::Own => detector.own.push(number),
-            Standing::Member(name) => stands(name, true),
-            Standing::Inside(written, first) => {
-                stands(written, false);
-                stands(first, false);
-            }
-            Standing::Beside(beside, written, first) => {
-                stands(written, false);
-                stands(first, false);
-                detector.beside.push((beside, number));
-            }
-        }
-        self.field_numbers.insert(field.clone(), number);
-        self.texts.push(Searches::default());
-        detector.fields.push(FieldIndex {
-            field: field.clone(),
-            texts: Searches::default(),
-            exists: Vec::new(),
-            wakes: Vec::new(),
-        });
-        number
-    }
-
-    fn sign(&mut self, predicate: &Predicate) -> Option<Sign> {
-        match answered(&predicate.test) {
-            Answered::Wholly | Answered::ByText => Some(Sign::Holds(self.predicate(predicate))),
-            // Every event has these: that they are there is no sign of anything.
-            Answered::ByPresence if EVERY_EVENT_HAS.contains(&predicate.field.name()) => None,
-            Answered::ByPresence => Some(Sign::Present(self.field(&predicate.field))),
-            Answered::Never => None,
-        }
-    }
-
-    /// Comparisons that are answered already go before those that must be asked.
-    fn cheapest_first(&self, condition: &mut Compiled) {
-        match condition {
-            Compiled::All(inner) | Compiled::Any(inner) => {
-                inner.iter_mut().for_each(|inner| self.cheapest_first(inner));
-                inner.sort_by_cached_key(|inner| self.effort(inner));
-            }
-            Compiled::Not(inner) => self.cheapest_first(inner),
-            Compiled::Test(_) => {}
-        }
-    }
-
-    fn effort(&self, condition: &Compiled) -> u32 {
-        match condition {
-            Compiled::Test(number) => {
-                let known = &self.detector.predicates[*number as usize];
-                match (known.answered, &known.predicate.test) {
-                    (Answered::Wholly, _) => 0,
-                    (Answered::ByText, _) => 50,
-                    (_, Test::Regular(_)) => 1_000,
-                    _ => 100,
-                }
-            }
-            Compiled::All(inner) | Compiled::Any(inner) => {
-                1 + inner.iter().map(|inner| self.effort(inner)).sum::<u32>()
-            }
-            Compiled::Not(inner) => self.effort(inner),
-        }
-    }
-
-    fn cost(&mut self, condition: &Condition) -> StepCost {
-        let mut cost = StepCost::default();
-        let mut counted = FxHashSet::default();
-        for predicate in condition.predicates() {
-            let number = self.predicate(predicate);
-            if counted.insert(number) {
-                match self.detector.predicates[number as usize].answered {
-                    Answered::Wholly => cost.indexed += 1,
-                    _ => cost.asked += 1,
-                }
-                cost.regexes += usize::from(matches!(predicate.test, Test::Regular(_)));
-            }
-        }
-        cost
-    }
-
-    fn told(&self, sign: Sign) -> String {
-        match sign {
-            Sign::Holds(number) => {
-                let predicate = &self.detector.predicates[number as usize].predicate;
-                format!("{} {}", predicate.field.name(), predicate.expectation())
-            }
-            Sign::Present(field) => format!("{} is there", self.detector.fields[field as usize].field.name()),
-        }
+        building.finish(number, placed, program, always)
     }
 }
 
-impl Detector {
-    /// How many distinct predicates there are.
-    pub fn predicates(&self) -> usize {
-        self.predicates.len()
-    }
-
-    /// What each step costs, in the order of the rules.
-    pub fn costs(&self) -> impl Iterator<Item = (StepRef, &StepCost)> {
-        self.steps.iter().map(|indexed| (indexed.step, &indexed.cost))
-    }
-
-    /// Gives every step that the event satisfies to `take`, in the order of the rules.
-    pub fn satisfied(&self, event: &Event<'_>, memo: &mut Memo, mut take: impl FnMut(StepRef)) {
-        memo.next_event(self.predicates.len(), self.fields.len());
-        memo.recall.belong_to(&self.identity);
-        for number in &self.own {
-            let index = &self.fields[*number as usize];
-            index.field.any(event, |value| {
-                self.look(*number, value, memo);
-                false
-            });
-        }
-        for (beside, number) in &self.beside {
-            if beside_of(event, *beside).is_some() {
-                self.look_for(*number, event, memo);
+impl Building<'_> {
+    fn finish(self, number: u32, steps: Vec<(StepRef, u32)>, program: Program, always: Vec<u32>) -> Index {
+        let catalogue = self.catalogue;
+        let mut rest_of = vec![None; self.known.len()];
+        let fields: Vec<FieldIndex> =
+            (0..self.asked.len() as u32).map(|at| self.field(at, &mut rest_of)).collect();
+        let known = self.known.into_iter().zip(rest_of);
+        let predicates = known.map(|((number, wakes), rest_of)| {
+            let answered = catalogue.predicates[number as usize].answered;
+            Indexed { number, answered, wakes: wakes.into(), rest_of }
+        });
+        let predicates = predicates.collect();
+        let (mut own, mut beside, mut anywhere) = (Vec::new(), Vec::new(), Vec::new());
+        for (local, field) in (0..).zip(&fields) {
+            match catalogue.fields[field.number as usize].standing() {
+                Standing::Own => own.push(local),
+                Standing::Anywhere if field.is_looked_for() => anywhere.push(local),
+                Standing::Anywhere => {}
+                Standing::Beside(object, ..) => beside.push((object, local)),
+                Standing::Member(_) | Standing::Inside(..) => {}
             }
         }
-        for member in event.fields.members() {
-            for standpoint in self.members.get(member.name()).into_iter().flatten() {
-                if !standpoint.is_whole {
-                    self.look_for(standpoint.field, event, memo);
-                } else if memo.found_now(standpoint.field) {
-                    self.fields[standpoint.field as usize].field.each(member.value(), |value| {
-                        self.look(standpoint.field, value, memo);
-                        false
-                    });
+        let mut places = Vec::new();
+        for standpoints in &catalogue.standpoints {
+            let mut place = Place::default();
+            for standpoint in standpoints {
+                let Some(local) = self.fields.get(&standpoint.field) else { continue };
+                match standpoint.is_whole {
+                    true => place.whole.push(*local),
+                    false => place.inside.push(*local),
                 }
+            }
+            places.push(place);
+        }
+        Index { number, predicates, steps, program, fields, own, beside, anywhere, places, always }
+    }
+}
+
+impl Index {
+    /// Gives every step that the event satisfies to `take`, in the order of the rules. The places of the members of its
+    /// payload are in the memo.
+    pub(super) fn satisfied(
+        &self,
+        catalogue: &Catalogue,
+        event: &Event<'_>,
+        memo: &mut Memo,
+        mut take: impl FnMut(StepRef),
+    ) {
+        memo.make_room(self.predicates.len(), self.fields.len());
+        self.look_beside(catalogue, event, memo);
+        for (at, member) in event.fields.members().iter().enumerate() {
+            let (number, is_first) = memo.places[at];
+            let place = if number == NO_PLACE { &NOTHING } else { &self.places[number as usize] };
+            for field in &place.inside {
+                self.look_for(*field, catalogue, event, memo);
+            }
+            // Of members of one name the first is the field.
+            let (number, whole) = if is_first && !place.whole.is_empty() {
+                (number, &place.whole)
+            } else {
+                (NO_PLACE, &NOTHING.whole)
+            };
+            if !whole.is_empty() || !self.anywhere.is_empty() {
+                self.look_at(member, number, whole, catalogue, memo);
             }
         }
         let mut candidates = std::mem::take(&mut memo.candidates);
@@ -329,113 +251,199 @@ impl Detector {
         candidates.sort_unstable();
         candidates.dedup();
         for number in &candidates {
-            let indexed = &self.steps[*number as usize];
-            if self.holds(&indexed.condition, event, memo) {
-                take(indexed.step);
+            let (step, begin) = self.steps[*number as usize];
+            if self.program.holds(begin, &mut |predicate| self.holds(predicate, catalogue, event, memo)) {
+                take(step);
             }
         }
         memo.candidates = candidates;
     }
 
-    /// Looks at the values of a field that may be somewhere in the event, once.
-    fn look_for(&self, number: u32, event: &Event<'_>, memo: &mut Memo) {
-        if memo.found_now(number) {
-            self.fields[number as usize].field.any(event, |value| {
-                self.look(number, value, memo);
+    /// Looks at everything but the members of the payload.
+    fn look_beside(&self, catalogue: &Catalogue, event: &Event<'_>, memo: &mut Memo) {
+        let mut found = std::mem::take(&mut memo.in_value);
+        found.clear();
+        for number in &self.own {
+            let index = &self.fields[*number as usize];
+            catalogue.fields[index.number as usize].any(event, |value| {
+                index.look(value, &index.texts, &mut memo.text, &mut found);
                 false
             });
         }
-    }
-
-    /// Notes what one value of a field answers, and wakes whom that concerns.
-    fn look(&self, number: u32, value: Scalar<'_>, memo: &mut Memo) {
-        let index = &self.fields[number as usize];
-        memo.candidates.extend_from_slice(&index.wakes);
-        index.exists.iter().for_each(|predicate| self.note(*predicate, memo));
-        let texts = &index.texts;
-        match value {
-            Scalar::Text(_) if texts.sensitive.is_empty() && texts.ignored.is_empty() => {}
-            Scalar::Text(text) => self.look_into_text(number, text, memo),
-            other if texts.sensitive.takes_scalars() || texts.ignored.takes_scalars() => {
-                let found = self.look_into(texts, &other.text(), Look::Scalars, memo);
-                memo.in_value = found;
+        for number in &self.anywhere {
+            let index = &self.fields[*number as usize];
+            catalogue.fields[index.number as usize].beside_payload(event, |value| {
+                index.look(value, &index.texts, &mut memo.text, &mut found);
+                false
+            });
+        }
+        self.note_all(&found, memo);
+        memo.in_value = found;
+        for (beside, number) in &self.beside {
+            if beside_of(event, *beside).is_some() {
+                self.look_for(*number, catalogue, event, memo);
             }
-            _ => {}
         }
     }
 
-    fn look_into_text(&self, number: u32, text: &str, memo: &mut Memo) {
+    /// Looks at the values of a field that may be somewhere in the event, once.
+    fn look_for(&self, number: u32, catalogue: &Catalogue, event: &Event<'_>, memo: &mut Memo) {
+        if !memo.found_now(number) {
+            return;
+        }
+        let mut found = std::mem::take(&mut memo.in_value);
+        found.clear();
+        let index = &self.fields[number as usize];
+        catalogue.fields[index.number as usize].any(event, |value| {
+            index.look(value, &index.texts, &mut memo.text, &mut found);
+            false
+        });
+        self.note_all(&found, memo);
+        memo.in_value = found;
+    }
+
+    /// Looks at a member of the payload, which these fields are. What was found in the same text under the same name
+    /// before is found again.
+    fn look_at(
+        &self,
+        member: &Member<'_>,
+        place: u32,
+        whole: &[u32],
+        catalogue: &Catalogue,
+        memo: &mut Memo,
+    ) {
+        let (is_read, text) = match (member.text(), whole) {
+            // To look for the texts of every value costs no more than to recall it.
+            (_, []) => (false, None),
+            (Some(text), _) => (false, Some(text)),
+            (None, _) => (true, member.value().as_str()),
+        };
+        let Some(text) = text else {
+            let found = self.found_in(member, whole, catalogue, memo);
+            self.note_all(&found, memo);
+            memo.in_value = found;
+            return;
+        };
         let mut recall = std::mem::take(&mut memo.recall);
-        let keep_as = match recall.recall(number, text) {
+        let at = (self.number, place, is_read);
+        let keep_as = match recall.recall(at, text) {
             Recalled::Known(found) => {
-                found.iter().for_each(|wanted| self.found(*wanted, memo));
+                self.note_all(found, memo);
                 memo.recall = recall;
                 return;
             }
             Recalled::Again(hash) => Some(hash),
             Recalled::Nothing => None,
         };
-        let found = self.look_into(&self.fields[number as usize].texts, text, Look::Texts, memo);
+        let mut found = self.found_in(member, whole, catalogue, memo);
         if let Some(hash) = keep_as {
-            recall.keep(hash, number, text, &found);
+            found.sort_unstable_by_key(|wanted| wanted.predicate);
+            found.dedup_by_key(|wanted| wanted.predicate);
+            recall.keep(hash, at, text, &found);
         }
+        self.note_all(&found, memo);
         (memo.in_value, memo.recall) = (found, recall);
     }
 
-    /// What is found in a value, each once, after it was noted.
-    fn look_into(&self, texts: &Searches<Search>, value: &str, from: Look, memo: &mut Memo) -> Vec<Wanted> {
+    /// What is found in a member of the payload, some more than once, in the room that the memo has for it.
+    fn found_in(
+        &self,
+        member: &Member<'_>,
+        whole: &[u32],
+        catalogue: &Catalogue,
+        memo: &mut Memo,
+    ) -> Vec<Wanted> {
         let mut found = std::mem::take(&mut memo.in_value);
         found.clear();
-        if !texts.sensitive.is_empty() {
-            texts.sensitive.look(value, from, |wanted| found.push(wanted));
+        for number in whole {
+            let index = &self.fields[*number as usize];
+            self.field(*number, catalogue).each(member.value(), |value| {
+                index.look(value, &index.texts, &mut memo.text, &mut found);
+                false
+            });
         }
-        if !texts.ignored.is_empty() {
-            texts.ignored.look(lower(value, &mut memo.text), from, |wanted| found.push(wanted));
+        for number in &self.anywhere {
+            let index = &self.fields[*number as usize];
+            self.field(*number, catalogue).deep(member.value(), |value| {
+                index.look(value, &index.texts, &mut memo.text, &mut found);
+                false
+            });
         }
-        found.sort_unstable_by_key(|wanted| wanted.predicate);
-        found.dedup_by_key(|wanted| wanted.predicate);
-        found.iter().for_each(|wanted| self.found(*wanted, memo));
         found
     }
 
-    fn found(&self, wanted: Wanted, memo: &mut Memo) {
-        match wanted.is_answer {
-            true => self.note(wanted.predicate, memo),
-            false => {
-                if memo.may_hold_now(wanted.predicate) {
-                    self.wake(wanted.predicate, memo);
-                }
+    fn field<'c>(&self, number: u32, catalogue: &'c Catalogue) -> &'c Field {
+        &catalogue.fields[self.fields[number as usize].number as usize]
+    }
+
+    /// Notes what was found, and wakes whom that concerns.
+    fn note_all(&self, found: &[Wanted], memo: &mut Memo) {
+        for wanted in found {
+            let is_news = match wanted.is_answer {
+                true => memo.holds_now(wanted.predicate),
+                false => memo.may_hold_now(wanted.predicate),
+            };
+            if is_news {
+                memo.candidates.extend_from_slice(&self.predicates[wanted.predicate as usize].wakes);
             }
         }
     }
 
-    fn note(&self, predicate: u32, memo: &mut Memo) {
-        if memo.holds_now(predicate) {
-            self.wake(predicate, memo);
-        }
+    fn look_for_rest(&self, number: u32, catalogue: &Catalogue, event: &Event<'_>, memo: &mut Memo) {
+        let mut found = std::mem::take(&mut memo.in_value);
+        found.clear();
+        let index = &self.fields[number as usize];
+        catalogue.fields[index.number as usize].any(event, |value| {
+            index.look(value, &index.rest, &mut memo.text, &mut found);
+            false
+        });
+        self.note_all(&found, memo);
+        memo.in_value = found;
     }
 
-    fn wake(&self, predicate: u32, memo: &mut Memo) {
-        memo.candidates.extend_from_slice(&self.predicates[predicate as usize].wakes);
-    }
-
-    fn holds(&self, condition: &Compiled, event: &Event<'_>, memo: &mut Memo) -> bool {
-        match condition {
-            Compiled::Test(number) => {
-                let known = &self.predicates[*number as usize];
-                match (memo.answer(*number), known.answered) {
-                    (Answer::Known(answer), _) => answer,
-                    // Without what it requires it cannot hold.
-                    (Answer::Nothing, Answered::Wholly | Answered::ByText) => memo.note(*number, false),
-                    _ => {
-                        let answer = known.predicate.holds(event);
-                        memo.note(*number, answer)
-                    }
+    fn holds(&self, number: u32, catalogue: &Catalogue, event: &Event<'_>, memo: &mut Memo) -> bool {
+        let indexed = &self.predicates[number as usize];
+        match (memo.answer(number), indexed.answered) {
+            (Answer::Known(answer), _) => answer,
+            // Without what it requires it cannot hold.
+            (Answer::Nothing, Answered::Wholly | Answered::ByText) => match indexed.rest_of {
+                Some(field) if memo.found_now(field) => {
+                    self.look_for_rest(field, catalogue, event, memo);
+                    self.holds(number, catalogue, event, memo)
                 }
+                _ => false,
+            },
+            _ => {
+                let answer = catalogue.predicates[indexed.number as usize].predicate.holds(event);
+                memo.note(number, answer)
             }
-            Compiled::All(inner) => inner.iter().all(|inner| self.holds(inner, event, memo)),
-            Compiled::Any(inner) => inner.iter().any(|inner| self.holds(inner, event, memo)),
-            Compiled::Not(inner) => !self.holds(inner, event, memo),
         }
+    }
+}
+
+impl FieldIndex {
+    fn is_looked_for(&self) -> bool {
+        !self.present.is_empty() || !self.texts.sensitive.is_empty() || !self.texts.ignored.is_empty()
+    }
+
+    /// Adds what is found of these texts in one value. Some may be added more than once.
+    fn look(&self, value: Scalar<'_>, texts: &Searches<Search>, room: &mut String, found: &mut Vec<Wanted>) {
+        found.extend_from_slice(&self.present);
+        match value {
+            Scalar::Text(text) => look_into(text, Look::Texts, texts, room, found),
+            other if texts.sensitive.takes_scalars() || texts.ignored.takes_scalars() => {
+                look_into(&other.text(), Look::Scalars, texts, room, found);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn look_into(value: &str, from: Look, texts: &Searches<Search>, room: &mut String, found: &mut Vec<Wanted>) {
+    if !texts.sensitive.is_empty() {
+        texts.sensitive.look(value, from, |wanted| found.push(wanted));
+    }
+    if !texts.ignored.is_empty() {
+        texts.ignored.look_in_any_case(value, from, room, |wanted| found.push(wanted));
     }
 }

@@ -1,11 +1,11 @@
 //! Values that were seen before, and what was found in them.
 //!
 //! Names of programs, users, hosts and kinds come again and again, and what is found in a value depends on nothing but
-//! the value and the rules. So a value that comes for the second time is kept with what was found in it, and from the third
-//! time on it is looked up whole. Nothing is ever taken for something else: the value itself is compared.
+//! the value, where it stands and the rules. So a value that comes for the second time is kept with what was found in it,
+//! and from the third time on it is looked up whole, as it is written: nobody needs to read it. Nothing is ever taken for
+//! something else: the value itself is compared.
 
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use rustc_hash::FxBuildHasher;
 
@@ -20,11 +20,14 @@ const PLACES: usize = 2_048;
 /// Traces of values that came once: of each no more than a few bits.
 const TRACES: usize = 8_192;
 
-/// A value of a field, and what was found in it.
+/// Where a value stands: for which index, under which name, and whether it is what is written or what that says.
+type Place = (u32, u32, bool);
+
+/// A value, and what was found in it.
 #[derive(Debug)]
 struct Known {
     hash: u64,
-    field: u32,
+    place: Place,
     value: Box<str>,
     found: Box<[Wanted]>,
 }
@@ -32,8 +35,6 @@ struct Known {
 /// The values of one detector.
 #[derive(Debug, Default)]
 pub(super) struct Recall {
-    /// Whose values they are.
-    of: Option<Arc<()>>,
     known: Vec<Option<Known>>,
     traces: Vec<u32>,
 }
@@ -49,27 +50,24 @@ pub(super) enum Recalled<'k> {
 }
 
 impl Recall {
-    /// Forgets everything, unless it is of this detector.
-    pub(super) fn belong_to(&mut self, detector: &Arc<()>) {
-        if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, detector)) {
-            self.of = Some(Arc::clone(detector));
-            self.known.clear();
-            self.known.resize_with(PLACES, || None);
-            self.traces.clear();
-            self.traces.resize(TRACES, 0);
-        }
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+        self.known.resize_with(PLACES, || None);
+        self.traces.clear();
+        self.traces.resize(TRACES, 0);
     }
 
-    /// What is known of this value of a field.
-    pub(super) fn recall(&mut self, field: u32, value: &str) -> Recalled<'_> {
+    /// What is known of this value in that place.
+    pub(super) fn recall(&mut self, at: Place, value: &str) -> Recalled<'_> {
         if value.len() > VALUE_BYTES_MAX {
             return Recalled::Nothing;
         }
-        let hash = FxBuildHasher.hash_one((field, value));
+        let hash = FxBuildHasher.hash_one((at, value));
         let known = &self.known[place(hash, PLACES)];
         if let Some(known) = known
             && known.hash == hash
-            && known.field == field
+            && known.place == at
             && *known.value == *value
         {
             return Recalled::Known(&known.found);
@@ -83,12 +81,12 @@ impl Recall {
     }
 
     /// Keeps what was found in a value.
-    pub(super) fn keep(&mut self, hash: u64, field: u32, value: &str, found: &[Wanted]) {
+    pub(super) fn keep(&mut self, hash: u64, at: Place, value: &str, found: &[Wanted]) {
         if found.len() > FOUND_MAX {
             return;
         }
         let (value, found) = (value.into(), found.into());
-        self.known[place(hash, PLACES)] = Some(Known { hash, field, value, found });
+        self.known[place(hash, PLACES)] = Some(Known { hash, place: at, value, found });
     }
 }
 

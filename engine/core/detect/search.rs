@@ -16,6 +16,13 @@ pub(super) struct Wanted {
     pub(super) is_answer: bool,
 }
 
+impl Wanted {
+    /// A predicate that holds of any value.
+    pub(super) const fn answer(predicate: u32) -> Self {
+        Wanted { predicate, look: Look::Scalars, is_answer: true }
+    }
+}
+
 /// The texts of one field and one way of comparing case, and the predicates that want them.
 #[derive(Debug, Default)]
 pub(super) struct Search {
@@ -115,6 +122,28 @@ impl Search {
             parts.grams.find(value, |text| parts.wanted[text].iter().for_each(&mut take));
         }
     }
+
+    /// The same for texts in lower case and a value of any case, for which `room` is needed.
+    pub(super) fn look_in_any_case(
+        &self,
+        value: &str,
+        from: Look,
+        room: &mut String,
+        mut found: impl FnMut(Wanted),
+    ) {
+        match &self.parts {
+            // Nothing is looked up by the whole value or by its ends: it need not be brought to lower case.
+            Some(parts) if self.whole.is_empty() && self.ends.is_empty() && value.is_ascii() => {
+                let mut take = |wanted: &Wanted| {
+                    if from == Look::Texts || wanted.look == Look::Scalars {
+                        found(*wanted);
+                    }
+                };
+                parts.grams.find_in_any_case(value, |text| parts.wanted[text].iter().for_each(&mut take));
+            }
+            _ => self.look(lower(value, room), from, found),
+        }
+    }
 }
 
 /// `value` in lower case, as predicates compare it, made in `room`.
@@ -135,6 +164,12 @@ pub(super) fn lower<'r>(value: &str, room: &'r mut String) -> &'r str {
 pub(super) struct Searches<S> {
     pub(super) sensitive: S,
     pub(super) ignored: S,
+}
+
+impl Searches<SearchBuilder> {
+    pub(super) fn build(self) -> Searches<Search> {
+        Searches { sensitive: self.sensitive.build(), ignored: self.ignored.build() }
+    }
 }
 
 impl<S> Searches<S> {

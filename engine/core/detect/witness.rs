@@ -4,9 +4,8 @@
 //! events nobody knows beforehand, but rules tell: what many rules ask for (`\powershell.exe`, a log source) many events
 //! have, and a long text is rarer than a short one.
 
-use rustc_hash::FxHashMap;
-
-use crate::predicate::{Condition, Predicate, Test, Where};
+use crate::detect::catalogue::{Catalogue, Tree};
+use crate::predicate::{Predicate, Test, Where};
 
 /// What a step costs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl StepCost {
 pub(super) enum Sign {
     /// This predicate holds, or what it requires was found.
     Holds(u32),
-    /// This field has a value.
+    /// The field of this predicate has a value.
     Present(u32),
 }
 
@@ -45,9 +44,10 @@ pub(super) struct Signs {
 }
 
 /// How often rules ask for each text of each field.
-#[derive(Debug, Default)]
-pub(super) struct Popularity {
-    asked: FxHashMap<(String, String), u32>,
+#[derive(Debug)]
+pub(super) struct Popularity<'c> {
+    catalogue: &'c Catalogue,
+    asked: Vec<u32>,
 }
 
 /// A field that is there says little.
@@ -55,66 +55,88 @@ const PRESENCE_COST: f64 = 1e6;
 /// Names of the event itself whose values most events share.
 const COMMON_FIELDS: [&str; 5] = ["source", "kind", "class", "severity", "tags"];
 const COMMON_COST: f64 = 64.0;
+/// Fields that no event is without: that they are there is no sign of anything.
+const EVERY_EVENT_HAS: [&str; 4] = ["source", "kind", "class", "severity"];
 /// A text of so many bytes is as rare as a whole value.
 const RARE_BYTES: f64 = 16.0;
 
-impl Popularity {
-    /// Counts the texts of the condition of one step.
-    pub(super) fn count(&mut self, condition: &Condition) {
-        for predicate in condition.predicates() {
-            for text in predicate.test.witness().into_iter().flat_map(|witness| witness.texts) {
-                let place = (predicate.field.name().to_owned(), text.to_owned());
-                *self.asked.entry(place).or_default() += 1;
-            }
-        }
+impl<'c> Popularity<'c> {
+    /// Nobody asks for anything yet.
+    pub(super) fn new(catalogue: &'c Catalogue) -> Self {
+        Popularity { catalogue, asked: vec![0; catalogue.texts] }
     }
 
-    fn cost(&self, predicate: &Predicate) -> f64 {
-        let Some(witness) = predicate.test.witness() else { return PRESENCE_COST };
-        let name = predicate.field.name();
-        let cost = |text: &&str| {
-            let asked = self.asked.get(&(name.to_owned(), (*text).to_owned())).copied().unwrap_or(1);
+    /// Counts the texts of the condition of one step.
+    pub(super) fn count(&mut self, condition: &Tree) {
+        condition.each(&mut |number| {
+            for text in &self.catalogue.predicates[number as usize].texts {
+                self.asked[*text as usize] += 1;
+            }
+        });
+    }
+
+    fn cost(&self, number: u32) -> f64 {
+        let known = &self.catalogue.predicates[number as usize];
+        let Some(witness) = known.predicate.test.witness() else { return PRESENCE_COST };
+        let cost = |(text, number): (&&str, &u32)| {
             let short = match witness.place {
                 Where::Whole => 1.0,
                 // Twice as long is much rarer.
                 _ => (RARE_BYTES / (text.len() as f64).clamp(1.0, RARE_BYTES)).powi(2),
             };
-            f64::from(asked) * short
+            f64::from(self.asked[*number as usize]) * short
         };
-        let sum: f64 = witness.texts.iter().map(cost).sum();
-        if COMMON_FIELDS.contains(&name) { sum * COMMON_COST } else { sum }
+        let sum: f64 = witness.texts.iter().zip(&known.texts).map(cost).sum();
+        if COMMON_FIELDS.contains(&known.predicate.field.name()) { sum * COMMON_COST } else { sum }
     }
 
-    /// The rarest witness of a condition; `None` where there is none. `sign` says what a predicate is seen by.
-    pub(super) fn witness(
-        &self,
-        condition: &Condition,
-        sign: &mut impl FnMut(&Predicate) -> Option<Sign>,
-    ) -> Option<Signs> {
+    fn sign(&self, number: u32) -> Option<Sign> {
+        let known = &self.catalogue.predicates[number as usize];
+        match known.answered {
+            Answered::Wholly | Answered::ByText => Some(Sign::Holds(number)),
+            Answered::ByPresence if EVERY_EVENT_HAS.contains(&known.predicate.field.name()) => None,
+            Answered::ByPresence => Some(Sign::Present(number)),
+            Answered::Never => None,
+        }
+    }
+
+    /// The rarest witness of a condition; `None` where there is none.
+    pub(super) fn witness(&self, condition: &Tree) -> Option<Signs> {
         match condition {
-            Condition::Test(predicate) => {
-                let sign = sign(predicate)?;
+            Tree::Test(number) => {
+                let sign = self.sign(*number)?;
                 let cost = match sign {
-                    Sign::Holds(_) => self.cost(predicate),
+                    Sign::Holds(_) => self.cost(*number),
                     Sign::Present(_) => PRESENCE_COST,
                 };
                 Some(Signs { signs: vec![sign], cost })
             }
-            Condition::All(inner) => {
-                let witnesses = inner.iter().filter_map(|inner| self.witness(inner, sign));
+            Tree::All(inner) => {
+                let witnesses = inner.iter().filter_map(|inner| self.witness(inner));
                 witnesses.min_by(|a, b| a.cost.total_cmp(&b.cost))
             }
-            Condition::Any(inner) => {
+            Tree::Any(inner) => {
                 let mut all = Signs { signs: Vec::new(), cost: 0.0 };
                 for inner in inner {
-                    let one = self.witness(inner, sign)?;
+                    let one = self.witness(inner)?;
                     all.signs.extend(one.signs);
                     all.cost += one.cost;
                 }
                 Some(all)
             }
-            Condition::Not(_) => None,
+            Tree::Not(_) => None,
         }
+    }
+}
+
+/// What a sign is, for people.
+pub(super) fn told(sign: Sign, catalogue: &Catalogue) -> String {
+    let predicate = |number: u32| -> &Predicate { &catalogue.predicates[number as usize].predicate };
+    match sign {
+        Sign::Holds(number) => {
+            format!("{} {}", predicate(number).field.name(), predicate(number).expectation())
+        }
+        Sign::Present(number) => format!("{} is there", predicate(number).field.name()),
     }
 }
 
