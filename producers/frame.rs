@@ -296,7 +296,7 @@ mod tests {
         assert!(add(&mut framer).is_empty() && add(&mut framer).is_empty());
         let full = add(&mut framer);
         let split = wire::split(full[0].message.body(), Form::MessagePack).expect("a frame");
-        assert_eq!(split, [&map[..]; 3]);
+        assert_eq!(split[..], [&map[..]; 3]);
     }
 
     #[test]
