@@ -85,6 +85,8 @@ async fn the_example_in_node_is_one_event() {
         let packages = ["@nats-io/transport-node@3.4.0", "@nats-io/jetstream@3.4.0"];
         let mut install = Command::new("npm");
         install.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix", "."]).args(packages);
+        // A registry that does not answer is as good as none, sooner than this test is given up.
+        install.args(["--fetch-timeout=20000", "--fetch-retries=1", "--fetch-retry-maxtimeout=1000"]);
         if let Err(why) = ran(install.current_dir(&folder)) {
             return eprintln!("left out: no npm with the packages of NATS here: {why}");
         }
