@@ -28,6 +28,10 @@ const BY_HAND_MESSAGES: u32 = 256;
 /// How long a lost connection is waited for at least, so that a caller who does not wait does not spin.
 const RECONNECT_WAIT_MIN: Duration = Duration::from_millis(20);
 
+/// When a lost server ends the line, the client finds out that it is away within this. Asked sooner, it would wait for an
+/// answer that cannot come.
+const NOTICED_AFTER: Duration = Duration::from_millis(100);
+
 /// The input log on a JetStream stream.
 ///
 /// All methods may be given up half-way (in a `select!`) without losing a message. After [`BusError::Replaced`],
@@ -48,6 +52,8 @@ pub struct JetStreamEvents {
     hole_ends: Option<u64>,
     /// Consumers in a row that died before they delivered anything.
     fruitless: u32,
+    /// The consumer was given up, and whether the server is there was not looked at since.
+    given_up: bool,
     checked: Instant,
     /// At the last idle check there was a message at this sequence, which had not come.
     overdue: Option<u64>,
@@ -65,6 +71,7 @@ impl JetStreamEvents {
             puller: None,
             hole_ends: None,
             fruitless: 0,
+            given_up: false,
             checked: Instant::now(),
             overdue: None,
         }
@@ -106,6 +113,10 @@ impl JetStreamEvents {
 
     /// Makes a consumer that reads on at `next`, once it is sure that the log still has that.
     async fn restart(&mut self, next: u64, deadline: Instant) -> Result<(), BusError> {
+        if self.given_up {
+            tokio::time::sleep(NOTICED_AFTER).await;
+            self.given_up = false;
+        }
         if !self.connection.is_connected() {
             let mut connects = self.connection.connects();
             connects.mark_unchanged();
@@ -152,6 +163,7 @@ impl JetStreamEvents {
     fn give_up(&mut self, why: &str) {
         let Some(puller) = self.puller.take() else { return };
         self.fruitless = if puller.delivered_any() { 0 } else { self.fruitless.saturating_add(1) };
+        self.given_up = true;
         tracing::warn!(stream = self.stream, next = self.next, why, "log_consumer_made_anew");
     }
 

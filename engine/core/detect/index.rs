@@ -288,14 +288,25 @@ impl Index {
 
     /// Looks at the values of a field that may be somewhere in the event, once.
     fn look_for(&self, number: u32, catalogue: &Catalogue, event: &Event<'_>, memo: &mut Memo) {
-        if !memo.found_now(number) {
-            return;
+        if memo.found_now(number) {
+            self.look_through(number, |field| &field.texts, catalogue, event, memo);
         }
+    }
+
+    /// Looks for these texts of a field in all its values.
+    fn look_through(
+        &self,
+        number: u32,
+        texts: impl Fn(&FieldIndex) -> &Searches<Search>,
+        catalogue: &Catalogue,
+        event: &Event<'_>,
+        memo: &mut Memo,
+    ) {
         let mut found = std::mem::take(&mut memo.in_value);
         found.clear();
         let index = &self.fields[number as usize];
         catalogue.fields[index.number as usize].any(event, |value| {
-            index.look(value, &index.texts, &mut memo.text, &mut found);
+            index.look(value, texts(index), &mut memo.text, &mut found);
             false
         });
         self.note_all(&found, memo);
@@ -389,18 +400,6 @@ impl Index {
         }
     }
 
-    fn look_for_rest(&self, number: u32, catalogue: &Catalogue, event: &Event<'_>, memo: &mut Memo) {
-        let mut found = std::mem::take(&mut memo.in_value);
-        found.clear();
-        let index = &self.fields[number as usize];
-        catalogue.fields[index.number as usize].any(event, |value| {
-            index.look(value, &index.rest, &mut memo.text, &mut found);
-            false
-        });
-        self.note_all(&found, memo);
-        memo.in_value = found;
-    }
-
     fn holds(&self, number: u32, catalogue: &Catalogue, event: &Event<'_>, memo: &mut Memo) -> bool {
         let indexed = &self.predicates[number as usize];
         match (memo.answer(number), indexed.answered) {
@@ -408,7 +407,7 @@ impl Index {
             // Without what it requires it cannot hold.
             (Answer::Nothing, Answered::Wholly | Answered::ByText) => match indexed.rest_of {
                 Some(field) if memo.found_now(field) => {
-                    self.look_for_rest(field, catalogue, event, memo);
+                    self.look_through(field, |field| &field.rest, catalogue, event, memo);
                     self.holds(number, catalogue, event, memo)
                 }
                 _ => false,
