@@ -16,7 +16,17 @@ const WITNESS_CHARS: usize = 72;
 /// A row for each step on events.
 pub fn table(rules: &RuleSet, paint: Paint) -> std::io::Result<()> {
     let mut table = cell::table(
-        &["rule", "step", "asked of events with", "answered", "asked", "regexes", "B/key", "B/hit"],
+        &[
+            "rule",
+            "step",
+            "asked of events with",
+            "answered",
+            "asked",
+            "regexes",
+            "B/key",
+            "B/hit",
+            "shared by",
+        ],
         paint,
     );
     let mut unindexed = 0;
@@ -37,6 +47,7 @@ pub fn table(rules: &RuleSet, paint: Paint) -> std::io::Result<()> {
                 step.regexes.to_string(),
                 once(cost.key_bytes_max.to_string()),
                 once(cost.hit_bytes_max.to_string()),
+                once(if cost.sharing > 1 { format!("{} rules", cost.sharing) } else { String::new() }),
             ]);
         }
     }
@@ -60,6 +71,7 @@ pub fn json(rules: &RuleSet) -> Value {
     let rule = |cost: &RuleCost| {
         json!({
             "rule": cost.rule, "key_bytes_max": cost.key_bytes_max, "hit_bytes_max": cost.hit_bytes_max,
+            "shared_by": cost.sharing,
             "steps": cost.steps.iter().map(step).collect::<Vec<_>>(),
         })
     };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use sightline_core::correlate::KeyState;
+use sightline_core::rule::{Rule, RuleSet};
 
 use super::pending::Pending;
 
@@ -50,6 +51,15 @@ pub struct Census {
 }
 
 impl Census {
+    /// What a rule remembers: for itself, and with the rules of its watch, whose hits are counted for each of them.
+    pub fn of_rule(&self, rules: &RuleSet, rule: &Rule) -> UnitCount {
+        let of = |unit: &str| self.counts.units.get(unit).copied().unwrap_or_default();
+        let own = of(&rules.units[rule.unit].id);
+        let shared = rule.watch.map(|watch| of(&rules.watches[watch as usize].id)).unwrap_or_default();
+        // A key that the rule remembers for itself, the watch knows as well.
+        UnitCount { keys: own.keys.max(shared.keys), hits: own.hits + shared.hits, incidents: own.incidents }
+    }
+
     /// Bytes of memory, as far as they are states.
     pub fn bytes(&self) -> u64 {
         self.open_bytes + self.packed_bytes + self.index_bytes

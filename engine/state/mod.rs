@@ -41,7 +41,7 @@ pub mod store;
 pub mod sweeping;
 pub mod table;
 
-pub use census::Census;
+pub use census::{Census, UnitCount};
 pub use due::Pace;
 pub use memory_store::{MemoryPlace, MemoryStore};
 pub use recovery::{Decision, Facts, decide};

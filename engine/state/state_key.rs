@@ -8,6 +8,9 @@ use sightline_core::key::Key;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StateKey(pub u128);
 
+/// The bits of a name that are the owner's alone.
+const OF_OWNER: u128 = 0xffff_ffff;
+
 /// Names a key of a tenant: what the states of all units for it have in common. Made once where many rules want one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Owner(u128);
@@ -22,9 +25,14 @@ impl StateKey {
         Owner::of(tenant, key).state_in(UnitName::of(unit))
     }
 
-    /// Which of so many partitions owns the state.
+    /// Which of so many partitions owns the state: one owns all states of a key.
     pub const fn partition(self, partitions: usize) -> usize {
-        (self.0 as u64 % partitions as u64) as usize
+        ((self.0 & OF_OWNER) as u64 % partitions as u64) as usize
+    }
+
+    /// Of a state in one unit, the name of the same key's state in another.
+    pub const fn beside(self, from: UnitName, to: UnitName) -> StateKey {
+        StateKey(self.0 ^ from.0 ^ to.0)
     }
 }
 
@@ -69,7 +77,7 @@ impl UnitName {
         // No owner's hash begins like this: a length stands there.
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"unit of rules").update(id.as_bytes());
-        UnitName(first_half(hasher.finalize()))
+        UnitName(first_half(hasher.finalize()) & !OF_OWNER)
     }
 }
 

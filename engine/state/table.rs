@@ -284,6 +284,23 @@ impl StateTable {
         }
     }
 
+    /// The names of all states of some units.
+    pub fn keys_of(&self, of: impl Fn(&str) -> bool) -> Vec<StateKey> {
+        let open = self.open.iter().filter(|live| of(live.value().state.unit_id()));
+        let mut keys: Vec<StateKey> = open.map(|live| *live.key()).collect();
+        let shelf = self.shelf();
+        let looked = shelf.for_each(|_, entry| {
+            let prelude = Prelude::read(entry.state, &shelf.words)?;
+            let key = of(prelude.unit()).then(|| prelude.state_key());
+            keys.extend(key.filter(|key| !self.open.contains_key(key)));
+            Ok(())
+        });
+        if let Err(why) = looked {
+            self.fail(why);
+        }
+        keys
+    }
+
     /// What a checkpoint holds. Settled before.
     pub fn listing(&self) -> Listing {
         let shelf = self.shelf();

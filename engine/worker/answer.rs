@@ -39,14 +39,20 @@ pub(super) fn why_not(
     };
     let pairs: Vec<(Option<String>, String)> = question.key.iter().map(pair).collect();
     let key = Inquiry::key_of(unit, &pairs)?;
-    let state_key = StateKey::of(&question.tenant, &unit.id, &key);
-    let mut inquiry = Inquiry::new(Arc::clone(rules), index, &question.tenant, key);
-    let remembered = table.with_existing(state_key, |live| {
+    let mut inquiry = Inquiry::new(Arc::clone(rules), index, &question.tenant, key.clone());
+    let watch = rule.watch.map(|watch| &rules.watches[watch as usize].id);
+    let shared = watch.and_then(|watch| {
+        table.with_existing(StateKey::of(&question.tenant, watch, &key), |live| {
+            let shares = live.state.is_shared_with(unit);
+            live.state.remembered(0).filter(|_| shares).for_each(|(step, hit)| inquiry.remember(step, hit));
+        })
+    });
+    let own = table.with_existing(StateKey::of(&question.tenant, &unit.id, &key), |live| {
         live.state.remembered(rule.member).for_each(|(step, hit)| inquiry.remember(step, hit));
         live.state.incidents().iter().for_each(|incident| inquiry.see_stated(incident.stated()));
     });
     let mut answer = serde_json::to_value(inquiry.answer()).expect("an answer is plain data");
-    answer["remembered"] = remembered.is_some().into();
+    answer["remembered"] = own.or(shared).is_some().into();
     Ok(answer)
 }
 

@@ -13,7 +13,7 @@ use crate::worker::machine::Machine;
 use crate::worker::threads::on_disk;
 
 /// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
-pub const STATE_FORMAT: u32 = 4;
+pub const STATE_FORMAT: u32 = 5;
 
 /// Since when each rule is in force, among the small things of a checkpoint.
 pub const RULES_SINCE: &str = "rules_since";

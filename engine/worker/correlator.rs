@@ -6,20 +6,24 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
 use sightline_core::detect::completion_hits;
 use sightline_core::hit::{Hit, RuleIndex};
-use sightline_core::rule::RuleSet;
+use sightline_core::rule::{RuleSet, Watch};
 use sightline_schemas::{EventTime, IncidentMessage, Position};
 
-use crate::state::state_key::{Owner, UnitName};
+use crate::state::state_key::{Owner, StateKey, UnitName};
 use crate::state::table::StateTable;
 use crate::state::{Pace, Sweep};
-use crate::worker::partition::{Brought, CommandAt, Order, Partition, Phase, Routed, stratum_of};
+use crate::worker::partition::{Brought, CommandAt, Order, Owners, Partition, Phase, Routed, stratum_of};
 use crate::worker::warm::Warmed;
 
 /// Fewer hits than this are not worth a thread.
 const PARALLEL_HITS_MIN: usize = 256;
+
+/// So many states are opened for other rules before there is room made for more.
+const REGROUPED_AT_ONCE: usize = 4_096;
 
 /// The facts of a batch, under one set of rules.
 #[derive(Debug, Default)]
@@ -41,6 +45,8 @@ pub struct Followed {
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
     pub verdicts: Vec<(Position, RuleIndex, Verdict)>,
+    /// How many hits all rules of a watch remember, and nothing else came of: by the watch's place.
+    pub shared: FxHashMap<usize, u64>,
     /// What is counted beside, in no order.
     pub counts: Vec<(RuleIndex, Counted)>,
     /// Rules that other rules build on and that were complete, in order.
@@ -55,6 +61,8 @@ pub struct Correlator {
     rules: Arc<RuleSet>,
     /// The name of each unit of the rules.
     units: Vec<UnitName>,
+    /// The name of each watch of the rules.
+    watches: Vec<UnitName>,
     table: Arc<StateTable>,
     partitions: Vec<Partition>,
 }
@@ -63,7 +71,8 @@ impl Correlator {
     /// Over these states, shared by so many partitions.
     pub fn new(rules: Arc<RuleSet>, table: Arc<StateTable>, partitions: usize) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
-        let mut correlator = Correlator { units: names(&rules), rules, table, partitions };
+        let (units, watches) = names(&rules);
+        let mut correlator = Correlator { units, watches, rules, table, partitions };
         correlator.adopt_all();
         correlator
     }
@@ -84,8 +93,9 @@ impl Correlator {
         // How long a key is remembered depends on the rules. What the old ones have forgotten must not come back under
         // the new ones only because no checkpoint was taken in between.
         self.forget_idle(log_time);
-        self.units = names(&rules);
-        self.rules = rules;
+        (self.units, self.watches) = names(&rules);
+        let before = std::mem::replace(&mut self.rules, rules);
+        self.regroup(&before, log_time);
         for partition in &mut self.partitions {
             *partition = Partition::default();
         }
@@ -93,6 +103,35 @@ impl Correlator {
             self.put_warmed(warmed);
         }
         self.adopt_all();
+    }
+
+    /// Tells the states of watches who shares them now.
+    fn regroup(&self, before: &RuleSet, log_time: EventTime) {
+        let rules = &*self.rules;
+        let after = |watch: &Watch| rules.watch_by_id(&watch.id);
+        let changed = |unit: &str| {
+            let before = before.watch_by_id(unit)?;
+            let stays = after(before).is_some_and(|after| after.is_of_the_same(before));
+            (!stays).then_some(before)
+        };
+        if before.watches.iter().all(|watch| changed(&watch.id).is_none()) {
+            return;
+        }
+        let keys = self.table.keys_of(|unit| changed(unit).is_some());
+        for (number, key) in keys.into_iter().enumerate() {
+            let going = self.table.with_existing(key, |live| {
+                let before = changed(live.state.unit_id())?;
+                live.dirty = true;
+                Some(live.state.regroup(before, after(before), rules))
+            });
+            for (rule, own) in going.flatten().into_iter().flatten() {
+                let key = StateKey::of(own.tenant(), &rules.unit_of(rule).id, own.key());
+                self.table.with(key, || own, |live| live.dirty = true);
+            }
+            if number % REGROUPED_AT_ONCE == 0 {
+                self.table.relieve(rules, log_time);
+            }
+        }
     }
 
     /// Puts states into the table that changed rules came to over the past.
@@ -178,6 +217,9 @@ impl Correlator {
             let mut completions: Vec<(Order, Completion)> = Vec::new();
             for brought in self.pass(stratum as u8, &times, &shares, &commands) {
                 followed.verdicts.extend(brought.verdicts);
+                for (watch, hits) in brought.shared {
+                    *followed.shared.entry(watch).or_default() += hits;
+                }
                 for (index, result) in brought.commands {
                     followed.commands[index] = Some(result);
                 }
@@ -213,9 +255,10 @@ impl Correlator {
         // Many rules can want one event for one key.
         let mut last: Option<(&Hit, Owner)> = None;
         for (origin, hit) in hits {
-            // Commands take the first place of their position.
-            item = if hit.position == position { item + 1 } else { 1 };
+            // Commands take the first place of their position; each rule that takes a hit, one of its own.
+            item = if hit.position == position { item } else { 1 };
             position = hit.position;
+            let (rule, own) = (self.rules.rule(hit.rule), item);
             let owner = match last {
                 Some((last, owner)) if last.key.is_shared_with(&hit.key) && last.tenant == hit.tenant => {
                     owner
@@ -223,10 +266,15 @@ impl Correlator {
                 _ => Owner::of(&hit.tenant, &hit.key),
             };
             last = Some((hit, owner));
-            let key = owner.state_in(self.units[self.rules.rule(hit.rule).unit]);
+            let (name, takers) = match rule.watch.map(|watch| watch as usize) {
+                Some(watch) => (self.watches[watch], self.rules.watches[watch].rules.len()),
+                None => (self.units[rule.unit], 1),
+            };
+            item += takers as u32;
+            let key = owner.state_in(name);
             let came_due = came_due(origin);
             let completion = origin.is_some();
-            shares[key.partition(count)].push(Routed { item, key, hit, completion, came_due });
+            shares[key.partition(count)].push(Routed { item: own, key, hit, completion, came_due });
         }
         shares
     }
@@ -238,16 +286,17 @@ impl Correlator {
         shares: &[Vec<Routed<'_>>],
         commands: &[CommandAt],
     ) -> Vec<Brought> {
-        let (rules, table) = (&*self.rules, &*self.table);
+        let owners = Owners { rules: &self.rules, units: &self.units, watches: &self.watches };
+        let table = &*self.table;
         let work = self.partitions.iter_mut().zip(shares);
         let parallel = shares.len() > 1 && shares.iter().map(Vec::len).sum::<usize>() >= PARALLEL_HITS_MIN;
         if !parallel {
-            return work.map(|(own, hits)| own.pass(stratum, rules, table, times, hits, commands)).collect();
+            return work.map(|(own, hits)| own.pass(stratum, owners, table, times, hits, commands)).collect();
         }
         std::thread::scope(|scope| {
             let threads: Vec<_> = work
                 .map(|(own, hits)| {
-                    scope.spawn(move || own.pass(stratum, rules, table, times, hits, commands))
+                    scope.spawn(move || own.pass(stratum, owners, table, times, hits, commands))
                 })
                 .collect();
             threads
@@ -258,8 +307,10 @@ impl Correlator {
     }
 }
 
-fn names(rules: &RuleSet) -> Vec<UnitName> {
-    rules.units.iter().map(|unit| UnitName::of(&unit.id)).collect()
+/// The names of units and of watches.
+fn names(rules: &RuleSet) -> (Vec<UnitName>, Vec<UnitName>) {
+    let units = rules.units.iter().map(|unit| UnitName::of(&unit.id)).collect();
+    (units, rules.watches.iter().map(|watch| UnitName::of(&watch.id)).collect())
 }
 
 /// The log time that brought something about, where it was no message.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sightline_core::rule::{RuleSet, Source};
 use sightline_schemas::EventTime;
 
-use crate::state::Committed;
 use crate::state::table::StateTable;
+use crate::state::{Committed, UnitCount};
 use crate::telemetry::{Inspect, Question, Readiness};
 use crate::worker::answer;
 use crate::worker::machine::{Machine, sources};
@@ -121,8 +121,10 @@ impl Inspect for Status {
         // Counted without the lock: the loop must not wait for a curious reader.
         let census = table.map(|table| table.census()).unwrap_or_default();
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let rules: Vec<Value> = inner.rules.iter().map(|line| {
-            let count = census.counts.units.get(&line.unit).copied().unwrap_or_default();
+        let rules: Vec<Value> = inner.rules.iter().enumerate().map(|(at, line)| {
+            let rules = inner.rule_set.as_deref();
+            let rule = rules.and_then(|rules| Some((rules, rules.rules.get(at)?)));
+            let count = rule.map_or_else(UnitCount::default, |(rules, rule)| census.of_rule(rules, rule));
             let pending = census.pending.get(&line.unit).and_then(|unit| unit.get(&line.member));
             json!({
                 "id": line.id, "version": line.version, "unit": line.unit, "keys": count.keys, "hits": count.hits,

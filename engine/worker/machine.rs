@@ -358,6 +358,10 @@ impl Machine {
                 }
             }
         }
+        for (watch, hits) in &followed.shared {
+            let sharing = &rules.watches[*watch].rules;
+            sharing.iter().for_each(|rule| taken.entry(*rule).or_default().hits += hits);
+        }
         for (rule, counted) in taken {
             let tally = applied.rules.entry(rules.rule(rule).reference.id.clone()).or_default();
             tally.hits += counted.hits;

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sightline_core::correlate::{Aim, Effect, KeyState, Now, Refusal, Verdict};
+use rustc_hash::FxHashMap;
+use sightline_core::correlate::{Aim, Effect, KeyState, Now, Refusal, Verdict, Watched};
 use sightline_core::hit::{Hit, RuleIndex};
 use sightline_core::rule::RuleSet;
 use sightline_schemas::control::{Asked, IncidentCommand};
 use sightline_schemas::{Change, EventTime, IncidentId, Position};
 
-use crate::state::state_key::StateKey;
+use crate::state::state_key::{StateKey, UnitName};
 use crate::state::table::{FETCHED_MAX, StateTable};
 
 /// Where an effect stands among all effects: by input position first, and the same whatever the number of partitions.
@@ -55,6 +56,17 @@ pub struct Routed<'h> {
     pub came_due: Option<EventTime>,
 }
 
+/// Whose states there are: the rules, and the names of their units and watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Owners<'r> {
+    /// The rules.
+    pub rules: &'r RuleSet,
+    /// Of each unit.
+    pub units: &'r [UnitName],
+    /// Of each watch.
+    pub watches: &'r [UnitName],
+}
+
 /// A command and its place.
 #[derive(Clone, Debug)]
 pub struct CommandAt {
@@ -77,6 +89,8 @@ pub struct Brought {
     pub effects: Vec<(Order, Effect)>,
     /// What became of hits: position and verdict.
     pub verdicts: Vec<(Position, RuleIndex, Verdict)>,
+    /// How many hits all rules of a watch remember, and nothing else came of: by the watch's place.
+    pub shared: FxHashMap<usize, u64>,
     /// What became of commands that concern a key of this partition, by their index.
     pub commands: Vec<(usize, Result<(), Refusal>)>,
 }
@@ -135,13 +149,14 @@ impl Partition {
     pub fn pass(
         &mut self,
         stratum: u8,
-        rules: &RuleSet,
+        owners: Owners<'_>,
         table: &StateTable,
         times: &Times,
         hits: &[Routed<'_>],
         commands: &[CommandAt],
     ) -> Brought {
-        let mut pass = Pass { partition: self, stratum, rules, table, times, brought: Brought::default() };
+        let (rules, brought) = (owners.rules, Brought::default());
+        let mut pass = Pass { partition: self, stratum, rules, owners, table, times, brought };
         let mut commands = commands.iter().enumerate().peekable();
         let mut at_message = 0;
         for (number, routed) in hits.iter().enumerate() {
@@ -159,7 +174,10 @@ impl Partition {
                 Some(due) => pass.advance_until(at_message, routed.hit.position.seq, Some(due.minus(1))),
                 None => pass.advance(at_message, routed.hit.position.seq),
             };
-            pass.hit(routed, times[at_message].1);
+            match rules.rule(routed.hit.rule).watch {
+                Some(watch) => pass.watched(routed, watch as usize, times[at_message].1),
+                None => pass.hit(routed, times[at_message].1),
+            }
         }
         for (index, command) in commands {
             at_message = pass.advance(at_message, command.position.seq);
@@ -177,6 +195,7 @@ struct Pass<'p> {
     partition: &'p mut Partition,
     stratum: u8,
     rules: &'p RuleSet,
+    owners: Owners<'p>,
     table: &'p StateTable,
     times: &'p Times,
     brought: Brought,
@@ -220,7 +239,8 @@ impl Pass<'_> {
     fn fetch(&self, hits: &[Routed<'_>]) {
         let aim = |routed: &Routed<'_>| {
             let hit = routed.hit;
-            let member = self.rules.rule(hit.rule).member;
+            let rule = self.rules.rule(hit.rule);
+            let member = if rule.watch.is_some() { 0 } else { rule.member };
             (routed.key, Aim { member, step: hit.step, event: hit.event })
         };
         self.table.fetch(hits.iter().take(FETCHED_MAX).map(aim));
@@ -243,6 +263,73 @@ impl Pass<'_> {
         }
         let phase = routed.came_due.map_or(Phase::Message, |due| Phase::Due(due, routed.key));
         self.settle(routed.key, due_before, due_after, hit.position, phase, routed.item, effects);
+    }
+
+    /// A hit that several rules take.
+    fn watched(&mut self, routed: &Routed<'_>, place: usize, log_time: EventTime) {
+        let (hit, watch) = (routed.hit, &self.rules.watches[place]);
+        let now = Now { rules: self.rules, log_time, position: hit.position };
+        let fresh = || KeyState::of_watch(Arc::clone(&hit.tenant), watch, hit.key.clone());
+        let watched = self.table.with(routed.key, fresh, |live| {
+            live.dirty = true;
+            live.state.watch(watch, hit, now)
+        });
+        let watched = watched.or_else(|| {
+            let apart: Vec<usize> = self.apart(routed.key, place, log_time);
+            self.table.with(routed.key, fresh, |live| {
+                live.state.begin_watch(watch, apart.into_iter(), self.rules);
+                live.dirty = true;
+                live.state.watch(watch, hit, now)
+            })
+        });
+        let Watched { is_shared_by_all, each, parting, apart } = watched.expect("it has begun");
+        if is_shared_by_all {
+            *self.brought.shared.entry(place).or_default() += 1;
+            return;
+        }
+        let verdicts = each.into_iter().map(|(at, verdict)| (hit.position, watch.rules[at], verdict));
+        self.brought.verdicts.extend(verdicts);
+        for (at, own) in parting {
+            self.put(self.own_key(routed.key, place, at), own);
+        }
+        if apart.is_empty() {
+            return;
+        }
+        let mut hit = hit.clone();
+        for at in apart {
+            hit.rule = watch.rules[at];
+            let key = self.own_key(routed.key, place, at);
+            self.hit(&Routed { key, hit: &hit, item: routed.item + at as u32, ..*routed }, log_time);
+        }
+    }
+
+    /// The name of the state that a rule of a watch has for itself.
+    fn own_key(&self, key: StateKey, watch: usize, at: usize) -> StateKey {
+        let rule = self.rules.watches[watch].rules[at];
+        key.beside(self.owners.watches[watch], self.owners.units[self.rules.rule(rule).unit])
+    }
+
+    /// The rules of a watch that remember a key for themselves.
+    fn apart(&self, key: StateKey, watch: usize, log_time: EventTime) -> Vec<usize> {
+        let remembers = |at: &usize| {
+            let own = self.own_key(key, watch, *at);
+            self.table.with_existing(own, |live| !live.state.is_forgotten(self.rules, log_time)) == Some(true)
+        };
+        (0..self.rules.watches[watch].rules.len()).filter(remembers).collect()
+    }
+
+    /// Puts a state in the place of one that is forgotten, if there is one.
+    fn put(&mut self, key: StateKey, state: KeyState) {
+        let mut state = Some(state);
+        let forgotten = self.table.with_existing(key, |live| {
+            live.dirty = true;
+            state.take().map(|state| std::mem::replace(&mut live.state, state))
+        });
+        match (forgotten.flatten(), state) {
+            (Some(forgotten), _) => self.partition.release(key, &forgotten),
+            (None, Some(state)) => self.table.with(key, || state, |live| live.dirty = true),
+            (None, None) => {}
+        }
     }
 
     fn command(&mut self, index: usize, at: &CommandAt, log_time: EventTime) {

@@ -78,12 +78,12 @@ impl Reporter {
         self.metrics.input(seq, log_time, lag);
     }
 
-    /// How much is remembered. Rules of a group share their keys.
+    /// How much is remembered. Rules of a group share their keys, rules of a watch their hits as well.
     pub fn census(&self, rules: &RuleSet, census: &Census) {
         self.metrics.state(census.counts.keys, census.bytes());
         self.metrics.states_packed(census.packed, census.on_disk);
         for rule in &rules.rules {
-            let counts = census.counts.units.get(&rules.units[rule.unit].id).copied().unwrap_or_default();
+            let counts = census.of_rule(rules, rule);
             if let Some(metrics) = self.rules.get(&rule.reference.id) {
                 metrics.window(counts.keys, counts.hits as usize);
             }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use sightline_core::correlate::KeyState;
+use sightline_core::rule::Unit;
 use sightline_schemas::EventTime;
 use sightline_schemas::subject::CONTROL_RULES;
 
@@ -48,7 +49,7 @@ impl Warming {
         let rules = intake::read_rules(message).ok()?;
         let from = rules.warm_from.filter(|from| *from < message.seq)?;
         let compiled = compile(&rules).ok()?;
-        let changed = |unit: &&sightline_core::rule::Unit| {
+        let changed = |unit: &&Unit| {
             live.rules().unit_by_id(&unit.id).is_none_or(|known| known.fingerprint != unit.fingerprint)
         };
         let units: Vec<String> = compiled.units.iter().filter(changed).map(|unit| unit.id.clone()).collect();
@@ -87,9 +88,17 @@ impl Warming {
     /// What they came to.
     pub fn end(self) -> Warmed {
         let mut states = Vec::new();
+        let rules = self.machine.rules();
+        let changed: Vec<&Unit> = self.units.iter().filter_map(|id| rules.unit_by_id(id)).collect();
         self.machine.table().for_each(|key, state| {
             if self.units.iter().any(|unit| unit == state.unit_id()) {
                 states.push((key, state.clone()));
+            }
+            // What they share with rules that were there before, they take along: these have their own past.
+            let Some(watch) = rules.watch_by_id(state.unit_id()) else { return };
+            for unit in changed.iter().filter(|unit| watch.has(unit.number()) && state.is_shared_with(unit)) {
+                let key = StateKey::of(state.tenant(), &unit.id, state.key());
+                states.push((key, state.own(unit, rules)));
             }
         });
         states.sort_by_key(|(key, _)| *key);

@@ -81,6 +81,11 @@ pub fn case(seed: u64) -> Case {
         let rule = chain_rule(&mut chance, &rules);
         rules.push(rule);
     }
+    // By a chance of its own: what seeds came to stays what it was.
+    let mut alike = Chance::new(!seed);
+    if alike.once_in(2) {
+        add_alike(&mut alike, &mut rules);
+    }
     let late = chance.pick(&[0, 3, 10, 1_000]);
     // What is settled later cannot be ended yet, and what is not settled cannot be told from the definition.
     let may_end = !rules.iter().any(Rule::can_be_undone);
@@ -124,6 +129,38 @@ fn event_rules(chance: &mut Chance) -> Vec<Rule> {
         rules.push(rule);
     }
     rules
+}
+
+/// Adds rules that ask of events what one of the rules asks, and want other numbers of them in other windows.
+fn add_alike(chance: &mut Chance, rules: &mut Vec<Rule>) {
+    let of_events = |rule: &&Rule| rule.steps.iter().all(|step| step.of_rule.is_none());
+    let like: Vec<Rule> = rules.iter().filter(of_events).cloned().collect();
+    for at in 0..1 + chance.below(3) {
+        let like = &like[chance.below(like.len())];
+        let named = rule(chance, at);
+        let mut new = Rule {
+            id: format!("t{at}"),
+            group: None,
+            by: like.by.clone(),
+            optional: like.optional.clone(),
+            ordered: like.ordered,
+            exceptions: Vec::new(),
+            steps: like.steps.clone(),
+            until: like.until,
+            raises: Vec::new(),
+            ..named
+        };
+        for step in &mut new.steps {
+            step.gap_min = step.gap_min.min(new.window);
+            if let Need::Count(Wanted([Some((Compare::Gte | Compare::Gt, least)), None]))
+            | Need::Distinct(Wanted([Some((Compare::Gte | Compare::Gt, least)), None])) = &mut step.need
+            {
+                // The definition looks at every choice of events: of a sequence that is too many soon.
+                *least += if like.ordered { 0.0 } else { chance.below(3) as f64 };
+            }
+        }
+        rules.push(new);
+    }
 }
 
 /// A sequence with what must not happen, and least gaps.

@@ -105,7 +105,9 @@ impl Running<'_> {
         let (tenant, mut hits) = (Arc::from(subject.tenant.as_str()), Vec::new());
         event_hits(self.rules, &mut event, body, &tenant, Position::default(), &mut self.memo, &mut hits);
         for hit in hits {
-            *self.ran.hits.entry((hit.rule.get(), usize::from(hit.step))).or_default() += 1;
+            for rule in self.rules.takers(hit.rule) {
+                *self.ran.hits.entry((rule.get(), usize::from(hit.step))).or_default() += 1;
+            }
         }
     }
 

@@ -69,6 +69,11 @@ pub enum Verdict {
     Late,
 }
 
+impl Verdict {
+    /// It is remembered, and nothing came of it.
+    pub const TAKEN: Verdict = Verdict::Taken { matches: 0, suppressed: 0 };
+}
+
 /// Why a command is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {

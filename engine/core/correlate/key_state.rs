@@ -1,10 +1,13 @@
 //! Everything that one key remembers of one unit of rules.
 
 mod warm;
+mod watching;
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
+
+pub use watching::Watched;
 
 use serde::{Deserialize, Serialize};
 use sightline_schemas::{EventId, EventTime, Position};
@@ -55,6 +58,8 @@ pub struct KeyState {
     /// Made again when first needed: which events these are.
     #[serde(skip)]
     pub(super) spent_events: Option<HashSet<EventId, BuildHasherDefault<IdHasher>>>,
+    /// Of a watch: the numbers of the rules that remember this key for themselves, in order.
+    pub(super) apart: Box<[u64]>,
 }
 
 /// What a hit will touch of a state.
@@ -83,16 +88,25 @@ impl KeyState {
     /// A key that remembers nothing yet.
     pub fn new(tenant: Arc<str>, unit: &Unit, key: Key, rules: &RuleSet) -> Self {
         KeyState {
-            tenant,
-            unit: unit.id.as_str().into(),
-            key,
             fingerprint: unit.fingerprint,
+            members: members(unit, rules),
+            ..KeyState::empty(tenant, &unit.id, key)
+        }
+    }
+
+    fn empty(tenant: Arc<str>, unit: &str, key: Key) -> Self {
+        KeyState {
+            tenant,
+            unit: unit.into(),
+            key,
+            fingerprint: 0,
             newest: EventTime::MIN,
             touched: EventTime::MIN,
-            members: members(unit, rules),
+            members: SmallVec::new(),
             incidents: Vec::new(),
             spent: BTreeSet::new(),
             spent_events: None,
+            apart: Box::default(),
         }
     }
 
@@ -168,9 +182,7 @@ impl KeyState {
     /// Whether the key has been still for so long, in log time, that it counts as forgotten.
     pub fn is_forgotten(&self, rules: &RuleSet, log_time: EventTime) -> bool {
         let still = log_time.since(self.touched);
-        // Nothing is forgotten sooner, and nearly every hit comes sooner.
-        let soonest = rules.settings.idle_micros.min(rules.settings.incident_idle_micros);
-        if self.touched == EventTime::MIN || still <= soonest {
+        if self.touched == EventTime::MIN || still <= Self::soonest(rules) {
             return false;
         }
         // What is held back is said first: it comes due by the same time that makes forget.
@@ -178,6 +190,11 @@ impl KeyState {
             return false;
         }
         still > Self::kept_micros(rules, &self.unit, self.has_active())
+    }
+
+    /// Nothing is forgotten sooner, in microseconds of log time, and nearly every hit comes sooner.
+    fn soonest(rules: &RuleSet) -> i64 {
+        rules.settings.idle_micros.min(rules.settings.incident_idle_micros)
     }
 
     /// The last log time at which the key is remembered, if nothing touches it again.
@@ -200,7 +217,12 @@ impl KeyState {
             // An incident that a match reopens must still be known.
             (false, Some(Unit { rematch: Rematch::Reopen { .. }, .. })) => settings.incident_idle_micros,
             (false, Some(unit)) => settings.idle_micros.saturating_add(unit.memory),
-            (false, None) => settings.idle_micros,
+            // As long as the rule that remembers longest.
+            (false, None) => {
+                let sharing = rules.watch_by_id(unit).into_iter().flat_map(|watch| &watch.rules);
+                let kept = sharing.map(|rule| Self::kept_micros(rules, &rules.unit_of(*rule).id, false));
+                kept.max().unwrap_or(settings.idle_micros)
+            }
         }
     }
 

@@ -134,6 +134,27 @@ impl Track {
         true
     }
 
+    /// Whether it holds so many hits of that time or later.
+    pub fn has_since(&self, hits: usize, from: EventTime) -> bool {
+        let oldest = self.hits.len().checked_sub(hits);
+        hits == 0 || oldest.is_some_and(|oldest| self.hits[oldest].stamp.at >= from)
+    }
+
+    /// The hits of that time or later, none of them evidence, as a track of its own.
+    pub fn copied_since(&self, from: EventTime) -> Track {
+        let first = near::from_back(&self.hits, |hit| hit.stamp.at < from);
+        let hits = self.hits.range(first..).map(|hit| TrackHit { used: false, ..hit.clone() }).collect();
+        Track { hits, ..Track::default() }
+    }
+
+    /// The hit of an event, if it is here.
+    pub fn of_event(&mut self, event: EventId) -> Option<&TrackHit> {
+        match self.contains_event(event) {
+            true => self.hits.iter().rfind(|hit| hit.stamp.event == event),
+            false => None,
+        }
+    }
+
     /// Looks at what adding the hit of an event will look at, and what the hit will that leaves when so many more were
     /// added; the answer means nothing.
     pub fn glance(&self, event: EventId, ahead: usize) -> u64 {

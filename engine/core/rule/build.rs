@@ -17,6 +17,7 @@ use crate::rule::plan::{
 };
 use crate::rule::policy::Rematch;
 use crate::rule::template::{Name, OfStep, names};
+use crate::rule::watch::watches;
 
 /// Builds the plans of rules that were checked.
 pub(super) fn build(
@@ -83,11 +84,17 @@ pub(super) fn build(
             member,
             stratum: depths[at],
             feeds: std::mem::take(&mut feeds[at]),
+            watch: None,
         });
     }
     number_alike(&mut rules, &units);
+    let watches = watches(&mut rules, &units);
     let mut detector = DetectorBuilder::default();
     for (at, rule) in rules.iter().enumerate() {
+        // The first one of a watch is asked for all of them.
+        if rule.watch.is_some_and(|watch| watches[watch as usize].rules[0].get() != at) {
+            continue;
+        }
         for (step_at, step) in rule.steps.iter().enumerate() {
             if let Input::Events(condition) = &step.input {
                 detector.add((crate::detect::index(at), step_at as u8), condition);
@@ -96,7 +103,9 @@ pub(super) fn build(
     }
     let detector = detector.build();
     let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();
-    RuleSet { rules, units, unit_places, detector, strata, settings: settings.clone() }
+    let watch_places = watches.iter().enumerate().map(|(at, watch)| (watch.id.clone(), at)).collect();
+    let settings = settings.clone();
+    RuleSet { rules, units, unit_places, watches, watch_places, detector, strata, settings }
 }
 
 /// Evidence shows the fields that title and description name.
@@ -347,6 +356,7 @@ fn build_step(
         keys,
         counted: step.counted,
         shown,
+        asks: step.asks,
         keyed_as: 0,
         shown_as: 0,
     }

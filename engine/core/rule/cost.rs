@@ -24,6 +24,8 @@ pub struct RuleCost {
     pub key_bytes_max: usize,
     /// Bytes that a remembered hit takes at most.
     pub hit_bytes_max: usize,
+    /// How many rules share the hits of a key as long as none of them may be complete, this one among them.
+    pub sharing: usize,
     /// The steps on events, by name.
     pub steps: Vec<(String, StepCost)>,
 }
@@ -34,12 +36,15 @@ pub fn costs(rules: &RuleSet) -> Vec<RuleCost> {
         rule: rule.reference.id.clone(),
         key_bytes_max: key_bytes_max(rules.units[rule.unit].by.len()),
         hit_bytes_max: rule.steps.iter().map(|step| hit_bytes_max(step.shown.len())).max().unwrap_or(0),
+        sharing: rule.watch.map_or(1, |watch| rules.watches[watch as usize].rules.len()),
         steps: Vec::new(),
     };
     let mut costs: Vec<RuleCost> = rules.rules.iter().map(of_rule).collect();
-    for ((RuleIndex(rule), step), cost) in rules.detector.costs() {
-        let name = rules.rules[rule as usize].steps[usize::from(step)].name.clone();
-        costs[rule as usize].steps.push((name, cost.clone()));
+    for ((rule, step), cost) in rules.detector.costs() {
+        for taker in rules.takers(rule) {
+            let name = rules.rule(taker).steps[usize::from(step)].name.clone();
+            costs[taker.get()].steps.push((name, cost.clone()));
+        }
     }
     costs
 }
@@ -61,21 +66,25 @@ pub(crate) fn slow_steps(rules: &RuleSet, spans: &[(usize, Range<usize>)]) -> Ve
         if !cost.is_unindexed() || work <= UNINDEXED_WORK_MAX {
             continue;
         }
-        let (file, span) = &spans[rule.get()];
-        let name = &rules.rule(rule).steps[usize::from(step)].name;
-        warnings.push(Diagnostic {
-            level: Level::Warning,
-            file: *file,
-            span: span.clone(),
-            message: format!("step `{name}` makes every event slow"),
-            label: format!(
-                "{} comparisons, {} of them regular expressions, are made for each event of any source",
-                cost.asked, cost.regexes
-            ),
-            help: Some(
-                "say beside them what the events have: a `source`, a `kind`, or a text of some field".into(),
-            ),
-        });
+        let warning = |taker: RuleIndex| {
+            let (file, span) = &spans[taker.get()];
+            let name = &rules.rule(taker).steps[usize::from(step)].name;
+            Diagnostic {
+                level: Level::Warning,
+                file: *file,
+                span: span.clone(),
+                message: format!("step `{name}` makes every event slow"),
+                label: format!(
+                    "{} comparisons, {} of them regular expressions, are made for each event of any source",
+                    cost.asked, cost.regexes
+                ),
+                help: Some(
+                    "say beside them what the events have: a `source`, a `kind`, or a text of some field"
+                        .into(),
+                ),
+            }
+        };
+        warnings.extend(rules.takers(rule).into_iter().map(warning));
     }
     warnings
 }

@@ -63,6 +63,8 @@ pub(crate) struct DraftStep {
     /// Fields of the key by part name, where they are not the part's own name.
     pub(crate) by: Vec<(At<String>, Vec<Field>)>,
     pub(crate) shown: Vec<Field>,
+    /// What it asks of events, as one text that does not depend on layout or comments.
+    pub(crate) asks: String,
 }
 
 /// What part a step plays.
@@ -106,7 +108,8 @@ impl DraftStep {
         let need = At { value: Need::events(1), span: name.span.clone() };
         let (counted, gap_min, gap_max, only) = (None, None, None, None);
         let (by, shown, role) = (Vec::new(), Vec::new(), Role::Place);
-        DraftStep { name, input, need, counted, gap_min, gap_max, role, only, by, shown }
+        let asks = String::new();
+        DraftStep { name, input, need, counted, gap_min, gap_max, role, only, by, shown, asks }
     }
 
     /// Whether it must happen.

@@ -7,7 +7,7 @@ use crate::rule::draft::{At, DraftAbsence, DraftInput, DraftStep, IfSilent, Prob
 use crate::rule::draft_match::condition;
 use crate::rule::draft_need::{NEED_KEYS, need};
 use crate::rule::plan::Need;
-use crate::rule::tree::{Kind, Node};
+use crate::rule::tree::{Kind, Node, Saying};
 
 pub(crate) const STEP_KEYS: [&str; 11] =
     ["name", "match", "rule", "by", "min_gap", "max_gap", "show", "absent", "within", "if_silent", "alive"];
@@ -57,7 +57,8 @@ pub(crate) fn step(node: &Node, problems: &mut Problems<'_>) -> Option<DraftStep
     };
     let by = get("by").map_or(Some(Vec::new()), |(_, node)| step_by(node, problems))?;
     let shown = get("show").map(|(_, node)| problems.fields(node, "show")).unwrap_or_default();
-    Some(DraftStep { name: name?, input, need, counted, gap_min, gap_max, role, only, by, shown })
+    let asks = get("match").map(|(_, node)| node.canonical(Saying::Meaning)).unwrap_or_default();
+    Some(DraftStep { name: name?, input, need, counted, gap_min, gap_max, role, only, by, shown, asks })
 }
 
 /// Understands what ends a sequence: a step of which nothing is counted.

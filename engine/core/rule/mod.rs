@@ -32,10 +32,12 @@ pub mod range;
 pub mod schema;
 pub mod template;
 pub mod tree;
+pub mod watch;
 
 pub use check::check;
 pub use diagnostic::{Diagnostic, Level, Source};
 pub use plan::{Input, KeyPart, Measure, Need, Novelty, Pattern, Rule, RuleSet, Step, Timing, Unit};
 pub use range::{Comparison, Range};
+pub use watch::Watch;
 
 pub(crate) use draft_match::condition as match_block;

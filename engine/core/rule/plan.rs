@@ -16,6 +16,7 @@ use crate::predicate::Condition;
 use crate::rule::policy::{Notes, Policies, Rematch};
 use crate::rule::range::Range;
 use crate::rule::template::{Name, filled};
+use crate::rule::watch::Watch;
 
 /// All rules in force together with the settings that can change a result.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub struct RuleSet {
     pub units: Vec<Unit>,
     /// The place of each unit by its id.
     pub unit_places: HashMap<String, usize>,
+    /// The rules that take the same hits.
+    pub watches: Vec<Watch>,
+    /// The place of each watch by its id.
+    pub watch_places: HashMap<String, usize>,
     /// Which steps an event satisfies.
     pub detector: Detector,
     /// How many rounds a batch takes: rules on events first, rules on their completions next.
@@ -117,6 +122,8 @@ pub struct Rule {
     pub stratum: u8,
     /// The steps of other rules that its completions are hits of.
     pub feeds: Vec<Feed>,
+    /// The rules that it shares its hits with, if there are any: the place of their watch.
+    pub watch: Option<u32>,
 }
 
 /// A step of another rule.
@@ -229,6 +236,8 @@ pub struct Step {
     pub counted: Option<(Field, Normal)>,
     /// The fields that evidence shows.
     pub shown: Vec<Field>,
+    /// What it asks of events, as one text.
+    pub asks: String,
     /// Steps of the same number make the same keys of an event.
     pub keyed_as: u32,
     /// Steps of the same number show the same of an event.
@@ -389,5 +398,18 @@ impl RuleSet {
     /// The unit of that id.
     pub fn unit_by_id(&self, id: &str) -> Option<&Unit> {
         self.unit_places.get(id).map(|at| &self.units[*at])
+    }
+
+    /// The watch of that id.
+    pub fn watch_by_id(&self, id: &str) -> Option<&Watch> {
+        self.watch_places.get(id).map(|at| &self.watches[*at])
+    }
+
+    /// The rules that take the hits of a rule: it alone, or all rules of its watch.
+    pub fn takers(&self, index: RuleIndex) -> SmallVec<[RuleIndex; 1]> {
+        match self.rule(index).watch {
+            Some(watch) => SmallVec::from_slice(&self.watches[watch as usize].rules),
+            None => SmallVec::from_slice(&[index]),
+        }
     }
 }

@@ -1,0 +1,171 @@
+//! A state that several rules have in common: the hits that all of them take, as long as nobody has more to remember.
+//!
+//! A rule that may be complete with a hit *parts*: it gets a state of its own, which is what it would have come to alone, and
+//! from then on takes its hits there. So what a rule says does not depend on who else looks at the same events.
+
+use std::sync::Arc;
+
+use sightline_schemas::EventTime;
+use smallvec::SmallVec;
+
+use super::{KeyState, Now};
+use crate::correlate::effect::Verdict;
+use crate::correlate::moments::Member;
+use crate::hit::{Hit, RuleIndex};
+use crate::key::Key;
+use crate::pattern::Track;
+use crate::rule::watch::Want;
+use crate::rule::{RuleSet, Unit, Watch};
+
+/// What came of a hit for the rules of a watch. Rules are named by their place in it.
+#[derive(Debug, Default)]
+pub struct Watched {
+    /// All of them remember it together, and nothing came of it. Then there is nothing else to say.
+    pub is_shared_by_all: bool,
+    /// What became of it for each rule that is not apart.
+    pub each: Vec<(usize, Verdict)>,
+    /// States that rules get now: they stand for what was before the hit.
+    pub parting: Vec<(usize, KeyState)>,
+    /// The rules that have states of their own and are still to be given the hit, those that part among them.
+    pub apart: Vec<usize>,
+}
+
+impl KeyState {
+    /// What a watch remembers of a key before its first hit.
+    pub fn of_watch(tenant: Arc<str>, watch: &Watch, key: Key) -> Self {
+        KeyState::empty(tenant, &watch.id, key)
+    }
+
+    /// The watch begins with the key, or begins again after all was forgotten: these rules have states of their own.
+    pub fn begin_watch(&mut self, watch: &Watch, apart: impl Iterator<Item = usize>, rules: &RuleSet) {
+        self.members = SmallVec::from_elem(Member::new(rules.rule(watch.rules[0])), 1);
+        (self.newest, self.touched) = (EventTime::MIN, EventTime::MIN);
+        self.apart = Box::default();
+        self.part(apart.map(|place| watch.wants[place].number));
+    }
+
+    /// Takes in a hit for the rules of a watch; `None` where it has to begin first.
+    pub fn watch(&mut self, watch: &Watch, hit: &Hit, now: Now<'_>) -> Option<Watched> {
+        if self.members.is_empty() || self.is_forgotten(now.rules, now.log_time) {
+            return None;
+        }
+        self.forget_for_some(watch, now);
+        self.touched = now.log_time;
+        let tracks = &mut self.members[0].tracks;
+        let known = tracks[usize::from(hit.step)].of_event(hit.event).map(|known| known.stamp.at);
+        let is_old = hit.at < self.newest.minus(watch.least.reach);
+        let is_plain = known.is_none() && !is_old && !watch.least.may_be_met(tracks, hit);
+        let watched = match is_plain && self.apart.is_empty() {
+            true => Watched { is_shared_by_all: true, ..Watched::default() },
+            false => self.look_closer(watch, hit, known, now.rules),
+        };
+        if self.apart.len() == watch.rules.len() {
+            // Nobody is left who would ask for them.
+            self.members[0].tracks.iter_mut().for_each(|track| *track = Track::default());
+        } else if known.is_none() && hit.at >= self.newest.minus(watch.reach) {
+            self.members[0].tracks[usize::from(hit.step)].insert(hit);
+        }
+        // An event that was here says nothing of how far the key has come.
+        if known.is_none() && !hit.suspect && hit.at > self.newest {
+            self.newest = hit.at;
+            self.trim(self.newest.minus(watch.reach));
+        }
+        Some(watched)
+    }
+
+    /// Rules that remember less long than the key was still begin afresh, apart from those that remember it.
+    fn forget_for_some(&mut self, watch: &Watch, now: Now<'_>) {
+        let still = now.log_time.since(self.touched);
+        if self.touched == EventTime::MIN || still <= Self::soonest(now.rules) {
+            return;
+        }
+        let is_forgotten = |(rule, _): &(&RuleIndex, &Want)| {
+            still > Self::kept_micros(now.rules, &now.rules.unit_of(**rule).id, false)
+        };
+        let forgotten = watch.rules.iter().zip(&watch.wants).filter(is_forgotten);
+        self.part(forgotten.map(|(_, want)| want.number));
+    }
+
+    /// What a hit is for each rule. `known` is when it happened, where it is here already.
+    fn look_closer(
+        &mut self,
+        watch: &Watch,
+        hit: &Hit,
+        known: Option<EventTime>,
+        rules: &RuleSet,
+    ) -> Watched {
+        let mut watched = Watched::default();
+        for (place, want) in watch.wants.iter().enumerate() {
+            if self.apart.binary_search(&want.number).is_ok() {
+                watched.apart.push(place);
+                continue;
+            }
+            let horizon = self.newest.minus(want.reach);
+            if hit.at < horizon {
+                watched.each.push((place, Verdict::Late));
+            } else if known.is_some_and(|at| at >= horizon) {
+                watched.each.push((place, Verdict::Duplicate));
+            } else if known.is_some() || want.may_be_met(&self.members[0].tracks, hit) {
+                watched.parting.push((place, self.own(rules.unit_of(watch.rules[place]), rules)));
+                watched.apart.push(place);
+            } else {
+                watched.each.push((place, Verdict::TAKEN));
+            }
+        }
+        self.part(watched.parting.iter().map(|(place, _)| watch.wants[*place].number));
+        watched
+    }
+
+    /// What a rule that is not apart would have come to alone.
+    pub fn own(&self, unit: &Unit, rules: &RuleSet) -> KeyState {
+        let mut own = KeyState::new(Arc::clone(&self.tenant), unit, self.key.clone(), rules);
+        (own.newest, own.touched) = (self.newest, self.touched);
+        let horizon = self.newest.minus(unit.reach);
+        for (own, common) in own.members[0].tracks.iter_mut().zip(self.common()) {
+            *own = common.copied_since(horizon);
+        }
+        own
+    }
+
+    fn common(&self) -> &[Track] {
+        self.members.first().map_or(&[], |member| &member.tracks)
+    }
+
+    /// Whether a rule of that unit shares what the watch remembers here.
+    pub fn is_shared_with(&self, unit: &Unit) -> bool {
+        !self.members.is_empty() && self.apart.binary_search(&unit.number()).is_err()
+    }
+
+    fn part(&mut self, numbers: impl Iterator<Item = u64>) {
+        let mut apart = self.apart.to_vec();
+        apart.extend(numbers);
+        apart.sort_unstable();
+        apart.dedup();
+        self.apart = apart.into();
+    }
+
+    /// Other rules are in force, and the watch has others than before, or is none any more. Who is new begins apart: what is
+    /// here was not remembered for him. Gives the states of those who go.
+    pub fn regroup(
+        &mut self,
+        before: &Watch,
+        after: Option<&Watch>,
+        rules: &RuleSet,
+    ) -> Vec<(RuleIndex, KeyState)> {
+        if self.members.is_empty() {
+            return Vec::new();
+        }
+        if let Some(after) = after.filter(|after| after.wants.iter().any(|want| before.has(want.number))) {
+            let new = after.wants.iter().filter(|want| !before.has(want.number));
+            self.part(new.map(|want| want.number));
+            self.apart = self.apart.iter().copied().filter(|number| after.has(*number)).collect();
+            return Vec::new();
+        }
+        let goes = |unit: &&Unit| before.has(unit.number()) && self.is_shared_with(unit);
+        let going =
+            rules.units.iter().filter(goes).map(|unit| (unit.rules[0], self.own(unit, rules))).collect();
+        self.members.clear();
+        self.apart = Box::default();
+        going
+    }
+}
