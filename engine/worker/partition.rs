@@ -292,14 +292,15 @@ impl Pass<'_> {
         for (at, own) in parting {
             self.put(self.own_key(routed.key, place, at), own);
         }
-        if apart.is_empty() {
-            return;
-        }
         let mut hit = hit.clone();
-        for at in apart {
-            hit.rule = watch.rules[at];
-            let key = self.own_key(routed.key, place, at);
-            self.hit(&Routed { key, hit: &hit, item: routed.item + at as u32, ..*routed }, log_time);
+        for some in apart.chunks(FETCHED_MAX) {
+            let aim = Aim { member: 0, step: hit.step, event: hit.event };
+            self.table.fetch(some.iter().map(|at| (self.own_key(routed.key, place, *at), aim)));
+            for at in some {
+                hit.rule = watch.rules[*at];
+                let key = self.own_key(routed.key, place, *at);
+                self.hit(&Routed { key, hit: &hit, item: routed.item + *at as u32, ..*routed }, log_time);
+            }
         }
     }
 

@@ -249,16 +249,20 @@ impl KeyState {
         let member = usize::from(rule.member);
         if self.members[member].hear(rule, hit.step, hit.at) {
             self.go_on(unit, hit, now, effects);
-            return Verdict::Taken { matches: 0, suppressed: 0 };
+            return Verdict::TAKEN;
         }
+        // Without what the rule cannot do without, and without a moment that the hit could join, nothing comes of it.
+        let may_matter = !self.members[member].moments.is_empty()
+            || rule.least.may_be_met(&self.members[member].tracks, hit);
         if self.is_spent(hit.event) || !self.members[member].tracks[usize::from(hit.step)].insert(hit) {
             return Verdict::Duplicate;
         }
         let verdict = match rule.timing {
+            Timing::AtOnce if !may_matter => Verdict::TAKEN,
             Timing::AtOnce => self.found_at_once(unit, rule, hit, now, effects),
             Timing::Settled { wait } => {
                 self.wait_for(unit, rule, wait, hit, now, effects);
-                Verdict::Taken { matches: 0, suppressed: 0 }
+                Verdict::TAKEN
             }
         };
         self.go_on(unit, hit, now, effects);

@@ -12,6 +12,7 @@ use crate::hit::RuleIndex;
 use crate::predicate::{Case, Condition, Predicate, Test, Texts, Where};
 use crate::rule::check_steps::{overlapping, sources};
 use crate::rule::draft::{At, Draft, DraftAbsence, DraftInput, DraftStep, IfSilent, Role};
+use crate::rule::least::Least;
 use crate::rule::plan::{
     After, Bounds, Feed, Input, Need, Pattern, Place, Rule, RuleSet, Silence, Step, Timing, Unit,
 };
@@ -78,6 +79,7 @@ pub(super) fn build(
             pattern,
             timing,
             late,
+            least: Least::of(draft.window.value, &steps),
             steps,
             scope,
             unit,

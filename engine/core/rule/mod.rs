@@ -22,6 +22,7 @@ pub mod excerpt;
 mod files;
 pub mod format;
 pub mod keys;
+pub mod least;
 pub mod lint;
 pub mod lists;
 mod modifiers;

@@ -13,6 +13,7 @@ use crate::field::Field;
 use crate::hit::RuleIndex;
 use crate::key::{Key, Normal};
 use crate::predicate::Condition;
+use crate::rule::least::Least;
 use crate::rule::policy::{Notes, Policies, Rematch};
 use crate::rule::range::Range;
 use crate::rule::template::{Name, filled};
@@ -122,6 +123,8 @@ pub struct Rule {
     pub stratum: u8,
     /// The steps of other rules that its completions are hits of.
     pub feeds: Vec<Feed>,
+    /// What it cannot do without.
+    pub least: Least,
     /// The rules that it shares its hits with, if there are any: the place of their watch.
     pub watch: Option<u32>,
 }

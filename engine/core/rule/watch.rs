@@ -6,10 +6,8 @@
 
 use std::collections::HashMap;
 
-use smallvec::SmallVec;
-
-use crate::hit::{Hit, RuleIndex};
-use crate::pattern::Track;
+use crate::hit::RuleIndex;
+use crate::rule::least::Least;
 use crate::rule::plan::{Input, Rule, Timing, Unit};
 
 /// Rules that take the same hits.
@@ -21,60 +19,34 @@ pub struct Watch {
     pub rules: Vec<RuleIndex>,
     /// What each of them wants, in the same order.
     pub wants: Vec<Want>,
-    /// What none of them can do without, and the shortest reach.
-    pub least: Want,
-    /// The longest reach, in microseconds.
-    pub reach: i64,
+    /// What none of them can do without.
+    pub least: Least,
+    /// The shortest reach, and the longest, in microseconds.
+    pub reach: (i64, i64),
 }
 
-/// What a rule of a watch wants before it can be complete.
+/// What a rule of a watch wants.
 #[derive(Clone, Debug)]
 pub struct Want {
     /// Tells the rule, and what its hits mean, from any other one, in other sets of rules as well.
     pub number: u64,
     /// How far behind the newest event of a key something can still matter, in microseconds.
     pub reach: i64,
-    /// All of it lies within so many microseconds.
-    pub window: i64,
-    /// So many hits of each step.
-    pub hits: SmallVec<[u32; 2]>,
-}
-
-impl Want {
-    fn of(rule: &Rule, unit: &Unit) -> Self {
-        Want {
-            number: unit.number(),
-            reach: unit.reach,
-            window: rule.window,
-            hits: rule.steps.iter().map(|step| step.need.threshold()).collect(),
-        }
-    }
-
-    /// Whether a rule could be complete with this hit beside those that are there. Without it being met no rule is; where it
-    /// is met, the rule has to look itself.
-    pub fn may_be_met(&self, tracks: &[Track], hit: &Hit) -> bool {
-        let from = hit.at.minus(self.window);
-        self.hits.iter().zip(tracks).enumerate().all(|(step, (wanted, track))| {
-            let others = *wanted as usize - usize::from(step == usize::from(hit.step));
-            track.has_since(others, from)
-        })
-    }
+    /// What it cannot do without.
+    pub least: Least,
 }
 
 impl Watch {
     fn new(id: String, members: Vec<RuleIndex>, rules: &[Rule], units: &[Unit]) -> Self {
         let want = |index: &RuleIndex| {
             let rule = &rules[index.get()];
-            Want::of(rule, &units[rule.unit])
+            let unit = &units[rule.unit];
+            Want { number: unit.number(), reach: unit.reach, least: rule.least.clone() }
         };
         let wants: Vec<Want> = members.iter().map(want).collect();
-        let mut least = wants[0].clone();
-        for want in &wants {
-            least.reach = least.reach.min(want.reach);
-            least.window = least.window.max(want.window);
-            least.hits.iter_mut().zip(&want.hits).for_each(|(least, wanted)| *least = (*least).min(*wanted));
-        }
-        let reach = wants.iter().map(|want| want.reach).max().unwrap_or(0);
+        let least = wants.iter().fold(wants[0].least.clone(), |least, want| least.or(&want.least));
+        let reaches = || wants.iter().map(|want| want.reach);
+        let reach = (reaches().min().unwrap_or(0), reaches().max().unwrap_or(0));
         Watch { id, rules: members, wants, least, reach }
     }
 

@@ -53,7 +53,7 @@ impl KeyState {
         self.touched = now.log_time;
         let tracks = &mut self.members[0].tracks;
         let known = tracks[usize::from(hit.step)].of_event(hit.event).map(|known| known.stamp.at);
-        let is_old = hit.at < self.newest.minus(watch.least.reach);
+        let is_old = hit.at < self.newest.minus(watch.reach.0);
         let is_plain = known.is_none() && !is_old && !watch.least.may_be_met(tracks, hit);
         let watched = match is_plain && self.apart.is_empty() {
             true => Watched { is_shared_by_all: true, ..Watched::default() },
@@ -62,13 +62,13 @@ impl KeyState {
         if self.apart.len() == watch.rules.len() {
             // Nobody is left who would ask for them.
             self.members[0].tracks.iter_mut().for_each(|track| *track = Track::default());
-        } else if known.is_none() && hit.at >= self.newest.minus(watch.reach) {
+        } else if known.is_none() && hit.at >= self.newest.minus(watch.reach.1) {
             self.members[0].tracks[usize::from(hit.step)].insert(hit);
         }
         // An event that was here says nothing of how far the key has come.
         if known.is_none() && !hit.suspect && hit.at > self.newest {
             self.newest = hit.at;
-            self.trim(self.newest.minus(watch.reach));
+            self.trim(self.newest.minus(watch.reach.1));
         }
         Some(watched)
     }
@@ -105,7 +105,7 @@ impl KeyState {
                 watched.each.push((place, Verdict::Late));
             } else if known.is_some_and(|at| at >= horizon) {
                 watched.each.push((place, Verdict::Duplicate));
-            } else if known.is_some() || want.may_be_met(&self.members[0].tracks, hit) {
+            } else if known.is_some() || want.least.may_be_met(&self.members[0].tracks, hit) {
                 watched.parting.push((place, self.own(rules.unit_of(watch.rules[place]), rules)));
                 watched.apart.push(place);
             } else {
