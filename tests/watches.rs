@@ -9,12 +9,13 @@ mod support;
 
 use bytes::Bytes;
 use sightline::bus::LogMessage;
+use sightline::worker::warm::{Warming, asks};
 use sightline_schemas::control::{EngineSettings, IncidentCommand, RuleFile, RulesMessage};
 use sightline_schemas::subject::{CONTROL_RULES, incident_command};
 use sightline_schemas::{EventTime, IncidentMessage};
 use support::histories::{Chance, tick};
 use support::outcome::messages;
-use support::runs::{Run, batches, batches_without_room, fresh, restarts};
+use support::runs::{Run, batches, batches_without_room, fresh, remembered, restarts};
 
 const CASES: u64 = 1_000;
 const SECOND: i64 = 1_000_000;
@@ -48,14 +49,16 @@ impl Rules {
         Rules { own: like.rule(chance, "own"), others, settings }
     }
 
-    /// The rule, and those of the others that `there` says.
-    fn message(&self, there: impl Fn(usize) -> bool) -> RulesMessage {
+    /// The rule, if it is there yet, and those of the others that `there` says.
+    fn message(&self, own: bool, there: impl Fn(usize) -> bool) -> RulesMessage {
         let others =
             self.others.iter().enumerate().filter(|(at, _)| there(*at)).map(|(_, rule)| rule.as_str());
         // Some stand before it.
         let mut rules: Vec<&str> = others.collect();
-        rules.insert(rules.len() / 2, &self.own);
-        let files = vec![RuleFile { name: "a.yaml".to_owned(), text: format!("rules:\n{}", rules.concat()) }];
+        rules.splice(rules.len() / 2..rules.len() / 2, own.then_some(self.own.as_str()));
+        let list =
+            if rules.is_empty() { "rules: []\n".to_owned() } else { format!("rules:\n{}", rules.concat()) };
+        let files = vec![RuleFile { name: "a.yaml".to_owned(), text: list }];
         RulesMessage { files, settings: self.settings.clone(), ..RulesMessage::default() }
     }
 }
@@ -97,11 +100,12 @@ struct Logs {
     together: Vec<LogMessage>,
 }
 
-fn logs(chance: &mut Chance, rules: &Rules, first: &RulesMessage) -> Logs {
+/// `own_from` is where the rule comes in, over what was there before; at the beginning where that is 0.
+fn logs(chance: &mut Chance, rules: &Rules, own_from: usize) -> Logs {
     let mut logs = Logs { alone: Vec::new(), together: Vec::new() };
     let mut clock = EventTime::from_micros(1_000 * SECOND);
     let mut newest = 1_000;
-    let mut machine = fresh(first, 1);
+    let mut machine = fresh(&rules.message(true, |_| false), 1);
     let mut said: Vec<IncidentMessage> = Vec::new();
     let late = chance.pick(&[0, 4, 40]);
     let hosts = 1 + chance.below(2);
@@ -110,12 +114,14 @@ fn logs(chance: &mut Chance, rules: &Rules, first: &RulesMessage) -> Logs {
         clock = clock.plus(chance.pick(&[0, 0, 1, 1, 3, 30]) * SECOND);
         // Events may stand still while log time goes on: then keys are forgotten with what they remember.
         newest += chance.pick(&[0, 0, 0, 1, 1, 2, 9]);
-        let (alone, together) = match chance.below(14) {
-            0 => (rules.message(|_| false), rules.message(|_| false)),
-            1 => {
-                let there: Vec<bool> = (0..rules.others.len()).map(|_| chance.once_in(2)).collect();
-                (rules.message(|_| false), rules.message(|at| there[at]))
+        let own = number >= own_from;
+        let there: Vec<bool> = (0..rules.others.len()).map(|_| chance.once_in(2)).collect();
+        let (mut alone, mut together) = match chance.below(14) {
+            _ if own_from > 0 && number == own_from => {
+                (rules.message(own, |_| false), rules.message(own, |at| there[at]))
             }
+            0 => (rules.message(own, |_| false), rules.message(own, |_| false)),
+            1 => (rules.message(own, |_| false), rules.message(own, |at| there[at])),
             2 if !said.is_empty() => {
                 let message = &said[chance.below(said.len())];
                 let command = IncidentCommand {
@@ -142,6 +148,9 @@ fn logs(chance: &mut Chance, rules: &Rules, first: &RulesMessage) -> Logs {
                 continue;
             }
         };
+        if chance.once_in(2) || number == own_from {
+            (alone.warm_from, together.warm_from) = (Some(1), Some(1));
+        }
         let put = |rules: &RulesMessage| LogMessage {
             subject: Some(CONTROL_RULES.into()),
             body: Bytes::from(serde_json::to_vec(rules).expect("plain data")),
@@ -183,6 +192,22 @@ fn event(
     }
 }
 
+/// Runs a log, and changed rules over what was there before where their message asks for it.
+fn warmed(rules: &RulesMessage, log: &[LogMessage], partitions: usize) -> Run {
+    let mut machine = fresh(rules, partitions);
+    let mut run = Run::default();
+    for (at, message) in log.iter().enumerate() {
+        let warming = asks(message).then(|| Warming::begin(&machine, message, partitions)).flatten();
+        if let Some(mut warming) = warming {
+            warming.take(&log[..at]);
+            machine.adopt_warmed(warming.end());
+        }
+        run.take(machine.apply(std::slice::from_ref(message)));
+    }
+    run.keys = remembered(&mut machine);
+    run
+}
+
 /// A log, for people: place, time, and what it is.
 fn told(log: &[LogMessage]) -> String {
     let line = |message: &LogMessage| {
@@ -205,15 +230,19 @@ fn a_rule_says_what_it_says_alone() {
     for seed in 0..cases.unwrap_or(CASES) {
         let mut chance = Chance::new(seed);
         let rules = Rules::new(&mut chance);
-        let alone = rules.message(|_| false);
-        let together = if chance.once_in(4) { rules.message(|_| false) } else { rules.message(|_| true) };
-        let logs = logs(&mut chance, &rules, &alone);
-        let wanted = batches(&alone, &logs.alone, 1, 7);
-        let (batch, partitions) = (chance.pick(&[1, 3, 1_000]), chance.pick(&[1, 2, 7]));
-        let run = batches(&together, &logs.together, partitions, batch);
+        let own_from = if chance.once_in(3) { 1 + chance.below(30) } else { 0 };
+        let others = !chance.once_in(4);
+        let (alone, together) =
+            (rules.message(own_from == 0, |_| false), rules.message(own_from == 0, |_| others));
+        let logs = logs(&mut chance, &rules, own_from);
+        let wanted = warmed(&alone, &logs.alone, 1);
+        let run = warmed(&together, &logs.together, chance.pick(&[1, 2, 7]));
         let told = || format!("seed {seed}\n{}\n{}", together.files[0].text, told(&logs.together));
         assert!(own(&run) == own(&wanted), "{}\n{:#?}\n{:#?}", told(), own(&run), own(&wanted));
         (said, late) = (said + own(&run).len(), late + run.counts.late);
+        if logs.together.iter().any(asks) {
+            continue;
+        }
         // Whatever the batches, the restarts, and the room, all rules say the same.
         let other = match seed % 3 {
             0 => restarts(&together, &logs.together, 1 + chance.below(4)),

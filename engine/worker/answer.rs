@@ -45,14 +45,19 @@ pub(super) fn why_not(
         table.with_existing(StateKey::of(&question.tenant, watch, &key), |live| {
             let shares = live.state.is_shared_with(unit);
             live.state.remembered(0).filter(|_| shares).for_each(|(step, hit)| inquiry.remember(step, hit));
+            shares
         })
     });
-    let own = table.with_existing(StateKey::of(&question.tenant, &unit.id, &key), |live| {
-        live.state.remembered(rule.member).for_each(|(step, hit)| inquiry.remember(step, hit));
-        live.state.incidents().iter().for_each(|incident| inquiry.see_stated(incident.stated()));
-    });
+    // A rule that shares has forgotten what it once had for itself.
+    let is_remembered = shared == Some(true)
+        || table
+            .with_existing(StateKey::of(&question.tenant, &unit.id, &key), |live| {
+                live.state.remembered(rule.member).for_each(|(step, hit)| inquiry.remember(step, hit));
+                live.state.incidents().iter().for_each(|incident| inquiry.see_stated(incident.stated()));
+            })
+            .is_some();
     let mut answer = serde_json::to_value(inquiry.answer()).expect("an answer is plain data");
-    answer["remembered"] = own.or(shared).is_some().into();
+    answer["remembered"] = is_remembered.into();
     Ok(answer)
 }
 

@@ -4,6 +4,7 @@
 //! reads the same messages and comes to the same states: a function of the log like everything else. The log reads; this
 //! module decides.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sightline_core::correlate::KeyState;
@@ -33,7 +34,7 @@ pub struct Warmed {
     /// The rules message.
     pub seq: u64,
     /// The states of the units that changed.
-    pub states: Vec<(StateKey, KeyState)>,
+    pub states: BTreeMap<StateKey, KeyState>,
 }
 
 /// Whether a message puts rules in force that are to be warmed.
@@ -87,21 +88,22 @@ impl Warming {
 
     /// What they came to.
     pub fn end(self) -> Warmed {
-        let mut states = Vec::new();
+        let (mut states, mut shared) = (BTreeMap::new(), BTreeMap::new());
         let rules = self.machine.rules();
         let changed: Vec<&Unit> = self.units.iter().filter_map(|id| rules.unit_by_id(id)).collect();
         self.machine.table().for_each(|key, state| {
             if self.units.iter().any(|unit| unit == state.unit_id()) {
-                states.push((key, state.clone()));
+                states.insert(key, state.clone());
             }
             // What they share with rules that were there before, they take along: these have their own past.
             let Some(watch) = rules.watch_by_id(state.unit_id()) else { return };
             for unit in changed.iter().filter(|unit| watch.has(unit.number()) && state.is_shared_with(unit)) {
                 let key = StateKey::of(state.tenant(), &unit.id, state.key());
-                states.push((key, state.own(unit, rules)));
+                shared.insert(key, state.own(unit, rules));
             }
         });
-        states.sort_by_key(|(key, _)| *key);
+        // A rule that shares has forgotten what it once had for itself.
+        states.extend(shared);
         Warmed { seq: self.until, states }
     }
 }

@@ -148,7 +148,7 @@ fn restarted(machine: &mut Machine, store: &mut MemoryStore, partitions: usize, 
 }
 
 /// Forgets idle keys, and counts the others.
-fn remembered(machine: &mut Machine) -> usize {
+pub fn remembered(machine: &mut Machine) -> usize {
     let now = machine.log_time();
     machine.correlator().forget_idle(now);
     assert_eq!(machine.table().fault(), None);
