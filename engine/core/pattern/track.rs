@@ -117,9 +117,9 @@ impl Track {
         {
             gauge.add(&remembered);
         }
-        if self.hits.capacity() == 0 {
-            // Most tracks never hold a second one.
-            self.hits.reserve_exact(1);
+        if self.hits.len() == self.hits.capacity() {
+            // One, two, four: most tracks never hold a second one.
+            self.hits.reserve_exact(self.hits.len().max(1));
         }
         self.hits.insert(place, remembered);
         if let Some(unused) = &mut self.unused {
