@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::scan::{self, Written};
+use crate::scan::Written;
 use crate::value::Value;
 
 /// Named values, in the order they came in.

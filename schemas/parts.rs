@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::iter;
 
-use crate::fields::{Fields, Member};
+use crate::fields::Fields;
 use crate::reject::{Reason, Reject};
 use crate::scan::{self, Members, Written};
 use crate::value::Value;
@@ -160,6 +160,14 @@ impl<'a> Parts<'a> {
     pub(crate) fn get(&self, slot: Slot) -> Option<&(Cow<'a, str>, Value<'a>)> {
         match self.has(slot) {
             true => self.given.iter().find(|(given, _)| *given == slot).map(|(_, given)| given),
+            false => None,
+        }
+    }
+
+    /// The same, to take something of it.
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut (Cow<'a, str>, Value<'a>)> {
+        match self.has(slot) {
+            true => self.given.iter_mut().find(|(given, _)| *given == slot).map(|(_, given)| given),
             false => None,
         }
     }
