@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use crate::event::{Class, Entity, Event, TimeSource};
 use crate::id::EventId;
-use crate::parts::{Named, Parts, Payload, Slot};
+use crate::parts::{Named, Parts, Slot};
 pub use crate::parts::{is_known_field, same_field};
 pub use crate::reject::{Reason, Reject};
 use crate::severity::Severity;
@@ -103,28 +103,49 @@ pub fn to_event<'a>(
     Ok(event)
 }
 
+/// Puts the objects beside the payload in their places, which were seen to be objects. Most events have none: so what is
+/// not there costs a question, and is not moved about.
+fn put_objects<'a>(event: &mut Event<'a>, parts: &mut Parts<'a>) {
+    for (slot, place) in [
+        (Slot::Actor, &mut event.actor),
+        (Slot::Subject, &mut event.subject),
+        (Slot::Object, &mut event.object),
+        (Slot::Network, &mut event.network),
+        (Slot::Device, &mut event.device),
+        (Slot::Attack, &mut event.attack),
+        (Slot::Refs, &mut event.refs),
+        (Slot::Producer, &mut event.producer),
+    ] {
+        if let Some((_, value)) = parts.take(slot) {
+            *place = Some(value);
+        }
+    }
+}
+
 /// What a source means of which nothing is known.
 static UNKNOWN_SOURCE: LazyLock<SourceProfile> = LazyLock::new(SourceProfile::default);
 
 fn judge<'a>(
-    parts: Parts<'a>,
+    mut parts: Parts<'a>,
     subject: &'a EventSubject,
     received_at: EventTime,
     profiles: &SourceProfiles,
 ) -> Result<Event<'a>, Reject> {
     let profile = profiles.get(&subject.source).unwrap_or(&UNKNOWN_SOURCE);
     // Returned from one place, so that it is made where the caller wants it and not moved there.
-    let mut event = shape(parts, subject, received_at, profile);
-    if let Ok(made) = &event
-        && let Err(reject) = require(made, profile)
-    {
-        event = Err(reject);
+    let mut event = shape(&mut parts, subject, received_at, profile);
+    if let Ok(made) = &mut event {
+        put_objects(made, &mut parts);
+        if let Err(reject) = require(made, profile) {
+            event = Err(reject);
+        }
     }
     event
 }
 
+/// The event, without the objects beside its payload.
 fn shape<'a>(
-    mut parts: Parts<'a>,
+    parts: &mut Parts<'a>,
     subject: &'a EventSubject,
     received_at: EventTime,
     profile: &SourceProfile,
@@ -146,7 +167,7 @@ fn shape<'a>(
         }
     };
     let observed_at = parts.get(Slot::ObservedAt).map(time).transpose()?;
-    let (severity, severity_raw) = severity(parts.take(Slot::Severity), &parts.payload, profile)?;
+    let (severity, severity_raw) = severity(parts, profile)?;
     let class = match parts.take(Slot::Class) {
         None => profile.class,
         Some((name, value)) => value.as_str().and_then(Class::parse).ok_or_else(|| {
@@ -158,19 +179,29 @@ fn shape<'a>(
             )
         })?,
     };
-    let device = parts.take(Slot::Device).map(map).transpose()?;
-    let host_id = match text(parts.take(Slot::HostId))? {
+    are_objects(parts, &[Slot::Device])?;
+    let host_id = match text(parts.get_mut(Slot::HostId))? {
         Some(host) => Some(host),
-        None => device.as_ref().and_then(device_host),
+        None => parts.get(Slot::Device).and_then(|(_, device)| device_host(device)),
     };
+    let source_event_id = text(parts.get_mut(Slot::SourceEventId))?;
+    let kind = text(parts.get_mut(Slot::Kind))?.unwrap_or_else(|| kind_of(profile));
+    let user = text(parts.get_mut(Slot::User))?;
+    are_objects(parts, &[Slot::Actor, Slot::Subject, Slot::Object, Slot::Network])?;
+    let entities = entities(parts.take(Slot::Entities))?;
+    let title = text(parts.get_mut(Slot::Title))?;
+    let description = text(parts.get_mut(Slot::Description))?;
+    let tags = tags(parts.take(Slot::Tags))?;
+    let fields = std::mem::take(&mut parts.payload).whole()?;
+    are_objects(parts, &[Slot::Attack, Slot::Refs, Slot::Producer])?;
     Ok(Event {
         v: 1,
         id: EventId::default(),
         tenant: Cow::Borrowed(&subject.tenant),
         source: Cow::Borrowed(&subject.source),
-        source_event_id: text(parts.take(Slot::SourceEventId))?,
+        source_event_id,
         class,
-        kind: text(parts.take(Slot::Kind))?.unwrap_or_else(|| kind_of(profile)),
+        kind,
         severity,
         severity_raw,
         occurred_at,
@@ -178,20 +209,20 @@ fn shape<'a>(
         received_at,
         time_source,
         host_id,
-        user: text(parts.take(Slot::User))?,
-        actor: parts.take(Slot::Actor).map(map).transpose()?,
-        subject: parts.take(Slot::Subject).map(map).transpose()?,
-        object: parts.take(Slot::Object).map(map).transpose()?,
-        network: parts.take(Slot::Network).map(map).transpose()?,
-        device,
-        entities: entities(parts.take(Slot::Entities))?,
-        title: text(parts.take(Slot::Title))?,
-        description: text(parts.take(Slot::Description))?,
-        tags: tags(parts.take(Slot::Tags))?,
-        fields: std::mem::take(&mut parts.payload).whole()?,
-        attack: parts.take(Slot::Attack).map(map).transpose()?,
-        refs: parts.take(Slot::Refs).map(map).transpose()?,
-        producer: parts.take(Slot::Producer).map(map).transpose()?,
+        user,
+        actor: None,
+        subject: None,
+        object: None,
+        network: None,
+        device: None,
+        entities,
+        title,
+        description,
+        tags,
+        fields,
+        attack: None,
+        refs: None,
+        producer: None,
     })
 }
 
@@ -232,14 +263,13 @@ fn time((name, value): &(Cow<'_, str>, Value<'_>)) -> Result<EventTime, Reject> 
 
 /// The severity, and the source's own word where it is none of ours.
 fn severity<'a>(
-    given: Named<'a>,
-    payload: &Payload<'a>,
+    parts: &mut Parts<'a>,
     profile: &SourceProfile,
 ) -> Result<(Severity, Option<Cow<'a, str>>), Reject> {
-    // phishkit has no severity; its verdict stands in for one.
-    let verdict = || payload.get("phishScore").and_then(Value::as_str);
-    let Some(word) = text(given)? else {
-        return Ok((verdict().and_then(Severity::parse).unwrap_or(profile.severity), None));
+    let Some(word) = text(parts.get_mut(Slot::Severity))? else {
+        // phishkit has no severity; its verdict stands in for one.
+        let verdict = parts.payload.get("phishScore").and_then(Value::as_str);
+        return Ok((verdict.and_then(Severity::parse).unwrap_or(profile.severity), None));
     };
     match Severity::parse(&word) {
         Some(severity) => Ok((severity, None)),
@@ -252,11 +282,11 @@ fn is_blank(text: &str) -> bool {
     !matches!(text.as_bytes(), [b'!'..=b'~', ..]) && text.trim().is_empty()
 }
 
-fn text<'a>(named: Named<'a>) -> Result<Option<Cow<'a, str>>, Reject> {
+fn text<'a>(named: Option<&mut (Cow<'a, str>, Value<'a>)>) -> Result<Option<Cow<'a, str>>, Reject> {
     match named {
         None => Ok(None),
-        Some((_, Value::Str(text))) if is_blank(&text) => Ok(None),
-        Some((_, Value::Str(text))) => Ok(Some(text)),
+        Some((_, Value::Str(text))) if is_blank(text) => Ok(None),
+        Some((_, Value::Str(text))) => Ok(Some(std::mem::take(text))),
         Some((name, value)) => match value.as_text() {
             Some(text) => Ok(Some(Cow::Owned(text.into_owned()))),
             None => Err(Reject::new(Reason::BadField, format!("`{name}` must be text"))),
@@ -264,11 +294,15 @@ fn text<'a>(named: Named<'a>) -> Result<Option<Cow<'a, str>>, Reject> {
     }
 }
 
-fn map<'a>((name, value): (Cow<'a, str>, Value<'a>)) -> Result<Value<'a>, Reject> {
-    match value {
-        Value::Map(_) => Ok(value),
-        _ => Err(Reject::new(Reason::BadField, format!("`{name}` must be an object"))),
+fn are_objects(parts: &Parts<'_>, slots: &[Slot]) -> Result<(), Reject> {
+    for slot in slots {
+        if let Some((name, value)) = parts.get(*slot)
+            && !matches!(value, Value::Map(_))
+        {
+            return Err(Reject::new(Reason::BadField, format!("`{name}` must be an object")));
+        }
     }
+    Ok(())
 }
 
 fn device_host<'a>(device: &Value<'a>) -> Option<Cow<'a, str>> {
@@ -325,7 +359,7 @@ fn entities<'a>(named: Named<'a>) -> Result<Vec<Entity<'a>>, Reject> {
                 "origin" => &mut origin,
                 _ => continue,
             };
-            *place = text(Some((name, member)))?;
+            *place = text(Some(&mut (name, member)))?;
         }
         let (Some(kind), Some(value)) = (kind, value) else { return Err(bad()) };
         entities.push(Entity { kind, value, role, origin });

@@ -8,7 +8,7 @@ use std::cell::OnceCell;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::scan::{self, Written};
+use crate::scan::Written;
 use crate::value::Value;
 
 /// Named values, in the order they came in.
@@ -23,22 +23,22 @@ pub struct Member<'a> {
     name: Cow<'a, str>,
     /// Valid JSON that the value is still to be read from; empty where it is there.
     raw: &'a str,
+    /// It is a text, and what stands between its quotes is what it says.
+    is_plain: bool,
     value: OnceCell<Value<'a>>,
 }
 
 impl<'a> Member<'a> {
     /// A value that is there.
     pub fn new(name: Cow<'a, str>, value: Value<'a>) -> Self {
-        Member { name, raw: "", value: OnceCell::from(value) }
+        Member { name, raw: "", is_plain: false, value: OnceCell::from(value) }
     }
 
-    /// A value that is still the JSON text it came as, unless nothing is to be done to read it.
+    /// A value that is still the JSON text it came as.
+    #[inline(always)]
     pub(crate) fn unread(name: &'a str, written: Written<'a>) -> Self {
-        let value = match written.plain() {
-            Some(text) => OnceCell::from(Value::Str(Cow::Borrowed(text))),
-            None => OnceCell::new(),
-        };
-        Member { name: Cow::Borrowed(name), raw: written.raw, value }
+        let Written { raw, is_plain } = written;
+        Member { name: Cow::Borrowed(name), raw, is_plain, value: OnceCell::new() }
     }
 
     /// Its name.
@@ -53,7 +53,7 @@ impl<'a> Member<'a> {
 
     /// Its value.
     pub fn value(&self) -> &Value<'a> {
-        self.value.get_or_init(|| scan::value(self.raw))
+        self.value.get_or_init(|| Written { raw: self.raw, is_plain: self.is_plain }.value())
     }
 }
 
@@ -79,11 +79,15 @@ impl<'a> Fields<'a> {
     }
 
     /// Adds a member at the end; behind the first there is room for so many.
-    pub(crate) fn push(&mut self, member: Member<'a>, room: usize) {
+    ///
+    /// It is made where it stays: what was just written in pieces is waited for when it is moved as a whole, which took as
+    /// long as a fifth of the reading.
+    #[inline]
+    pub(crate) fn push(&mut self, name: &'a str, written: Written<'a>, room: usize) {
         if self.members.capacity() == 0 {
             self.members.reserve(room);
         }
-        self.members.push(member);
+        self.members.extend(std::iter::once_with(|| Member::unread(name, written)));
     }
 
     /// Adds the members of `others` whose names are not here yet.

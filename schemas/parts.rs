@@ -4,8 +4,9 @@
 //! what every event is asked for, and leaves the payload unread; it declines whatever is unusual, and the tree decides.
 
 use std::borrow::Cow;
+use std::iter;
 
-use crate::fields::{Fields, Member};
+use crate::fields::Fields;
 use crate::reject::{Reason, Reject};
 use crate::scan::{self, Members, Written};
 use crate::value::Value;
@@ -43,7 +44,11 @@ pub(crate) enum Slot {
     Other,
 }
 
-const SLOTS: usize = Slot::Other as usize + 1;
+impl Slot {
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
 
 fn slot(name: &str) -> Slot {
     match name {
@@ -92,9 +97,9 @@ pub(crate) type Named<'a> = Option<(Cow<'a, str>, Value<'a>)>;
 
 /// The parts of an event, under one name each, before they are checked.
 pub(crate) struct Parts<'a> {
-    /// For each slot one more than the place of what was given for it; 0 where nothing was.
-    places: [u8; SLOTS],
-    given: Vec<(Cow<'a, str>, Value<'a>)>,
+    /// A bit for each slot for which something was given.
+    slots: u32,
+    given: Vec<(Slot, (Cow<'a, str>, Value<'a>))>,
     pub(crate) payload: Payload<'a>,
 }
 
@@ -103,7 +108,7 @@ const GIVEN_USUALLY: usize = 8;
 
 impl Default for Parts<'_> {
     fn default() -> Self {
-        Parts { places: [0; SLOTS], given: Vec::with_capacity(GIVEN_USUALLY), payload: Payload::default() }
+        Parts { slots: 0, given: Vec::with_capacity(GIVEN_USUALLY), payload: Payload::default() }
     }
 }
 
@@ -129,32 +134,52 @@ impl<'a> Parts<'a> {
 
     /// Sorts the members of a JSON object without a tree. `None` where it is unusual or wrong.
     pub(crate) fn scan(raw: &'a [u8]) -> Option<Self> {
+        let mut parts = Parts::default();
+        let (mut fields, mut others) = (Fields::default(), Fields::default());
         let mut scanned = Scanned {
-            parts: Parts::default(),
+            parts: &mut parts,
             room: raw.len() / BYTES_A_MEMBER + 1,
-            fields: Fields::default(),
+            fields: &mut fields,
             fields_seen: false,
-            others: Fields::default(),
+            others: &mut others,
         };
         if !scan::object(raw, &mut scanned) {
             return None;
         }
-        let Scanned { mut parts, fields, others, .. } = scanned;
         parts.payload = Payload::Unread { fields, others };
         parts.settle().ok()?;
         Some(parts)
     }
 
+    /// Whether anything was given for a slot.
+    fn has(&self, slot: Slot) -> bool {
+        self.slots & slot.bit() != 0
+    }
+
     /// What was given for a slot.
     pub(crate) fn get(&self, slot: Slot) -> Option<&(Cow<'a, str>, Value<'a>)> {
-        self.given.get(usize::from(self.places[slot as usize].checked_sub(1)?))
+        match self.has(slot) {
+            true => self.given.iter().find(|(given, _)| *given == slot).map(|(_, given)| given),
+            false => None,
+        }
+    }
+
+    /// The same, to take something of it.
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut (Cow<'a, str>, Value<'a>)> {
+        match self.has(slot) {
+            true => self.given.iter_mut().find(|(given, _)| *given == slot).map(|(_, given)| given),
+            false => None,
+        }
     }
 
     /// The same, taken out.
     pub(crate) fn take(&mut self, slot: Slot) -> Named<'a> {
-        let place = std::mem::take(&mut self.places[slot as usize]);
-        let given = self.given.get_mut(usize::from(place.checked_sub(1)?))?;
-        Some(std::mem::replace(given, (Cow::Borrowed(""), Value::Null)))
+        if !self.has(slot) {
+            return None;
+        }
+        self.slots &= !slot.bit();
+        let at = self.given.iter().position(|(given, _)| *given == slot)?;
+        Some(self.given.swap_remove(at).1)
     }
 
     /// Puts a value in its place, unless another name already put a different one there.
@@ -169,29 +194,31 @@ impl<'a> Parts<'a> {
             )),
             Some(_) => Ok(()),
             None => {
-                self.add(slot, name, value);
+                self.add(slot, name, || value);
                 Ok(())
             }
         }
     }
 
-    /// Puts the first value in its place.
-    fn add(&mut self, slot: Slot, name: Cow<'a, str>, value: Value<'a>) {
-        self.given.push((name, value));
-        self.places[slot as usize] = self.given.len() as u8;
+    /// Puts the first value in its place. It is made there, as members of the payload are.
+    #[inline(always)]
+    fn add(&mut self, slot: Slot, name: Cow<'a, str>, value: impl FnOnce() -> Value<'a>) {
+        self.given.extend(iter::once_with(|| (slot, (name, value()))));
+        self.slots |= slot.bit();
     }
 
     /// What a name means that stands for two things, once all are there.
     fn settle(&mut self) -> Result<(), Reject> {
         // Our own `id` comes with `v`; anyone else's `id` is the key of their record.
-        if self.get(Slot::Version).is_none() {
+        if !self.has(Slot::Version) {
             if let Some((name, value)) = self.take(Slot::OwnId) {
                 self.put(Slot::SourceEventId, name, value)?;
             }
             // An agent says `observed_at` for the moment it happened on the endpoint.
-            if self.get(Slot::OccurredAt).is_none() {
-                self.places[Slot::OccurredAt as usize] =
-                    std::mem::take(&mut self.places[Slot::ObservedAt as usize]);
+            if !self.has(Slot::OccurredAt)
+                && let Some((name, value)) = self.take(Slot::ObservedAt)
+            {
+                self.add(Slot::OccurredAt, name, || value);
             }
         }
         Ok(())
@@ -253,29 +280,33 @@ impl<'a> Payload<'a> {
 const BYTES_A_MEMBER: usize = 32;
 
 /// What a scan found so far.
-struct Scanned<'a> {
-    parts: Parts<'a>,
+struct Scanned<'s, 'a> {
+    parts: &'s mut Parts<'a>,
     /// Members that there is room for.
     room: usize,
-    fields: Fields<'a>,
+    fields: &'s mut Fields<'a>,
     fields_seen: bool,
-    others: Fields<'a>,
+    others: &'s mut Fields<'a>,
 }
 
-impl<'a> Members<'a> for Scanned<'a> {
+impl<'a> Members<'a> for Scanned<'_, 'a> {
     fn member(&mut self, name: &'a str, written: Written<'a>) -> bool {
         match slot(name) {
             Slot::Ours => true,
             Slot::Other => {
-                self.others.push(Member::unread(name, written), self.room);
+                self.others.push(name, written, self.room);
                 true
             }
             // Anything but one object: the tree decides.
             Slot::Fields => written.raw.starts_with('{') && !std::mem::replace(&mut self.fields_seen, true),
             known => {
-                let is_first = self.parts.get(known).is_none();
+                let is_first = !self.parts.has(known);
                 if is_first && written.raw != "null" {
-                    self.parts.add(known, Cow::Borrowed(name), written.value());
+                    let name = Cow::Borrowed(name);
+                    match written.plain() {
+                        Some(text) => self.parts.add(known, name, || Value::Str(Cow::Borrowed(text))),
+                        None => self.parts.add(known, name, || scan::value(written.raw)),
+                    }
                 }
                 is_first
             }
@@ -287,6 +318,6 @@ impl<'a> Members<'a> for Scanned<'a> {
     }
 
     fn inner(&mut self, name: &'a str, written: Written<'a>) {
-        self.fields.push(Member::unread(name, written), self.room);
+        self.fields.push(name, written, self.room);
     }
 }
