@@ -82,7 +82,11 @@ impl Report {
 
     /// The counts of a source.
     pub fn source(&mut self, source: &Arc<str>) -> &mut SourceTally {
-        self.sources.entry(Arc::clone(source)).or_default()
+        // Nearly always it is known; whoever reads beside us then counts no reference that we wait for.
+        if !self.sources.contains_key(source) {
+            self.sources.insert(Arc::clone(source), SourceTally::default());
+        }
+        self.sources.get_mut(source).expect("it was just put there")
     }
 }
 
