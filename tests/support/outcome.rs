@@ -50,8 +50,10 @@ impl Summary {
 
 /// Reads the bodies that went to the incident log.
 pub fn messages(outputs: &[Output]) -> Vec<IncidentMessage> {
-    let read =
-        |output: &Output| serde_json::from_slice(&output.body).expect("an incident message reads back");
+    let read = |output: &Output| match serde_json::from_slice(&output.body) {
+        Ok(message) => message,
+        Err(error) => panic!("{error} in {}", String::from_utf8_lossy(&output.body)),
+    };
     outputs.iter().map(read).collect()
 }
 

@@ -110,6 +110,12 @@ impl Member {
         self.moments.retain(|moment| moment.at < first_evidence || moment.at > last);
     }
 
+    /// What lies there is evidence of nothing, and no moment.
+    pub(super) fn release(&mut self, there: impl Fn(EventTime) -> bool) {
+        self.tracks.iter_mut().for_each(|track| track.release(&there));
+        self.moments.retain(|moment| !there(moment.at));
+    }
+
     /// Forgets these events, wherever they are.
     pub(super) fn forget(&mut self, spent: &[Stamp]) {
         for track in &mut self.tracks {

@@ -193,6 +193,12 @@ impl Track {
         !std::mem::replace(&mut self.hits[index].used, true)
     }
 
+    /// The hits that lie there are evidence no longer.
+    pub fn release(&mut self, there: impl Fn(EventTime) -> bool) {
+        self.hits.iter_mut().filter(|hit| there(hit.stamp.at)).for_each(|hit| hit.used = false);
+        self.unused = None;
+    }
+
     /// Lets go of what a hit would show, where it is here and evidence: that is said, and kept by the incident.
     pub fn forget_brief(&mut self, stamp: Stamp) {
         if let Some(hit) = self.find(stamp).map(|index| &mut self.hits[index]).filter(|hit| hit.used) {

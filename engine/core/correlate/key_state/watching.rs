@@ -145,7 +145,7 @@ impl KeyState {
     }
 
     /// Other rules are in force, and the watch has others than before, or is none any more. Who is new begins apart: what is
-    /// here was not remembered for him. Gives the states of those who go.
+    /// here was not remembered for it. Gives the states of those that are in force still, and go.
     pub fn regroup(
         &mut self,
         before: &Watch,
@@ -155,17 +155,24 @@ impl KeyState {
         if self.members.is_empty() {
             return Vec::new();
         }
-        if let Some(after) = after.filter(|after| after.wants.iter().any(|want| before.has(want.number))) {
-            let new = after.wants.iter().filter(|want| !before.has(want.number));
-            self.part(new.map(|want| want.number));
-            self.apart = self.apart.iter().copied().filter(|number| after.has(*number)).collect();
-            return Vec::new();
-        }
-        let goes = |unit: &&Unit| before.has(unit.number()) && self.is_shared_with(unit);
+        let is_after = |number| after.is_some_and(|after| after.has(number));
+        let goes = |unit: &&Unit| {
+            let number = unit.number();
+            before.has(number) && !is_after(number) && self.is_shared_with(unit)
+        };
         let going =
             rules.units.iter().filter(goes).map(|unit| (unit.rules[0], self.own(unit, rules))).collect();
-        self.members.clear();
-        self.apart = Box::default();
+        match after.filter(|after| after.wants.iter().any(|want| before.has(want.number))) {
+            Some(after) => {
+                let new = after.wants.iter().filter(|want| !before.has(want.number));
+                self.part(new.map(|want| want.number));
+                self.apart = self.apart.iter().copied().filter(|number| after.has(*number)).collect();
+            }
+            None => {
+                self.members.clear();
+                self.apart = Box::default();
+            }
+        }
         going
     }
 }
