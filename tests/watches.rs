@@ -9,13 +9,13 @@ mod support;
 
 use bytes::Bytes;
 use sightline::bus::LogMessage;
-use sightline::worker::warm::{Warming, asks};
+use sightline::worker::warm::asks;
 use sightline_schemas::control::{EngineSettings, IncidentCommand, RuleFile, RulesMessage};
 use sightline_schemas::subject::{CONTROL_RULES, incident_command};
 use sightline_schemas::{EventTime, IncidentMessage};
 use support::histories::{Chance, tick};
 use support::outcome::messages;
-use support::runs::{Run, batches, batches_without_room, fresh, remembered, restarts};
+use support::runs::{Run, batches, batches_without_room, fresh, restarts, warmed};
 
 const CASES: u64 = 1_000;
 const SECOND: i64 = 1_000_000;
@@ -195,22 +195,6 @@ fn event(
         body: Bytes::from(serde_json::to_vec(&body).expect("plain data")),
         ..tick(seq, received_at)
     }
-}
-
-/// Runs a log, and changed rules over what was there before where their message asks for it.
-fn warmed(rules: &RulesMessage, log: &[LogMessage], partitions: usize) -> Run {
-    let mut machine = fresh(rules, partitions);
-    let mut run = Run::default();
-    for (at, message) in log.iter().enumerate() {
-        let warming = asks(message).then(|| Warming::begin(&machine, message, partitions)).flatten();
-        if let Some(mut warming) = warming {
-            warming.take(&log[..at]);
-            machine.adopt_warmed(warming.end());
-        }
-        run.take(machine.apply(std::slice::from_ref(message)));
-    }
-    run.keys = remembered(&mut machine);
-    run
 }
 
 /// A log, for people: place, time, and what it is.

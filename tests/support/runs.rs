@@ -10,6 +10,7 @@ use sightline::state::{
 };
 use sightline::worker::intake::SourceTally;
 use sightline::worker::machine::{Applied, Machine};
+use sightline::worker::warm::{Warming, asks};
 use sightline_schemas::EventTime;
 use sightline_schemas::control::RulesMessage;
 use sightline_schemas::subject::HEADER_PART;
@@ -99,6 +100,22 @@ fn batches_of(mut machine: Machine, log: &[LogMessage], batch: usize) -> Run {
     run
 }
 
+/// Runs a log, and changed rules over what was there before where their message asks for it.
+pub fn warmed(rules: &RulesMessage, log: &[LogMessage], partitions: usize) -> Run {
+    let mut machine = fresh(rules, partitions);
+    let mut run = Run::default();
+    for (at, message) in log.iter().enumerate() {
+        let warming = asks(message).then(|| Warming::begin(&machine, message, partitions)).flatten();
+        if let Some(mut warming) = warming {
+            warming.take(&log[..at]);
+            machine.adopt_warmed(warming.end());
+        }
+        run.take(machine.apply(std::slice::from_ref(message)));
+    }
+    run.keys = remembered(&mut machine);
+    run
+}
+
 /// Runs a log with a restart from a checkpoint after every `every` messages, each time with another number of partitions,
 /// and with much and with no room for states. Keys that are idle are swept before some of the restarts, which must make
 /// no difference either.
@@ -148,7 +165,7 @@ fn restarted(machine: &mut Machine, store: &mut MemoryStore, partitions: usize, 
 }
 
 /// Forgets idle keys, and counts the others.
-pub fn remembered(machine: &mut Machine) -> usize {
+fn remembered(machine: &mut Machine) -> usize {
     let now = machine.log_time();
     machine.correlator().forget_idle(now);
     assert_eq!(machine.table().fault(), None);
