@@ -128,10 +128,11 @@ impl Population {
     }
 }
 
-/// A line that a harness can read: name, what was measured, what is asked for, their ratio, and the verdict.
+/// A line that a harness can read: name, what was measured, what it may be at most, how far it stays below, the verdict,
+/// and the unit.
 pub fn line(name: &str, measured: f64, target: f64, unit: &str) {
     let verdict = if measured <= target { "pass" } else { "short" };
-    println!("{name} {measured:.1}{unit} {target:.1}{unit} {:.2} {verdict}", measured / target);
+    println!("{name} {measured:.2} {target:.2} {:.2} {verdict} {}", target / measured, unit.trim());
 }
 
 /// A line of the kernel's report on this process, in bytes; 0 where there is none.
