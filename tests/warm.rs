@@ -13,7 +13,7 @@ use support::runs::warmed;
 
 fn rules(list: &str, warm_from: Option<u64>) -> RulesMessage {
     let files = vec![RuleFile { name: "a.yaml".to_owned(), text: format!("rules:{list}\n") }];
-    RulesMessage { files, settings: EngineSettings::default(), warm_from, ..RulesMessage::default() }
+    RulesMessage { files, settings: EngineSettings::default(), warm_from }
 }
 
 fn at(second: i64) -> EventTime {
@@ -52,4 +52,7 @@ fn what_came_after_an_incident_that_was_said_is_evidence_of_the_next_one() {
     let told: Vec<_> = said.iter().map(|message| (message.change, message.incident.event_count)).collect();
     // The one that was said ended with the event at 2 as far as anybody knows; the next one has all that its window holds.
     assert_eq!(told, [(Change::Opened, 3), (Change::Opened, 3)], "{said:#?}");
+    // With all that its evidence shows, though moments of the past were among it.
+    assert_eq!(said[1].incident.sources, ["edr"]);
+    assert!(said[1].incident.events.iter().all(|event| event.kind == "a"), "{said:#?}");
 }

@@ -55,12 +55,15 @@ impl Rules {
     }
 
     /// The rule as it is written there, if it is there yet, and those of the others that `there` says.
-    fn message(&self, own: Option<usize>, there: impl Fn(usize) -> bool) -> RulesMessage {
+    fn message(&self, own: Option<usize>, edits: usize, there: impl Fn(usize) -> bool) -> RulesMessage {
         let others =
             self.others.iter().enumerate().filter(|(at, _)| there(*at)).map(|(_, rule)| rule.as_str());
         // Some stand before it.
+        // What it means goes with its lateness: a meaning that was left does not come back.
+        let own =
+            own.map(|written| self.own[written].replace("window", &format!("late: {}s, window", 20 + edits)));
         let mut rules: Vec<&str> = others.collect();
-        rules.splice(rules.len() / 2..rules.len() / 2, own.map(|written| self.own[written].as_str()));
+        rules.splice(rules.len() / 2..rules.len() / 2, own.as_deref());
         let list =
             if rules.is_empty() { "rules: []\n".to_owned() } else { format!("rules:\n{}", rules.concat()) };
         let files = vec![RuleFile { name: "a.yaml".to_owned(), text: list }];
@@ -110,23 +113,25 @@ fn logs(chance: &mut Chance, rules: &Rules, own_from: usize) -> Logs {
     let mut logs = Logs { alone: Vec::new(), together: Vec::new() };
     let mut clock = EventTime::from_micros(1_000 * SECOND);
     let mut newest = 1_000;
-    let mut machine = fresh(&rules.message(Some(0), |_| false), 1);
+    let mut machine = fresh(&rules.message(Some(0), 0, |_| false), 1);
     let mut said: Vec<IncidentMessage> = Vec::new();
     let late = chance.pick(&[0, 4, 40]);
     let hosts = 1 + chance.below(2);
+    let mut edits = 0;
     for number in 0..8 + chance.below(60) {
         let seq = logs.alone.len() as u64 + 1;
         clock = clock.plus(chance.pick(&[0, 0, 1, 1, 3, 30]) * SECOND);
         // Events may stand still while log time goes on: then keys are forgotten with what they remember.
         newest += chance.pick(&[0, 0, 0, 1, 1, 2, 9]);
         let own = (number >= own_from).then(|| chance.pick(&[0, 0, 0, 1, 2]));
+        edits += usize::from(chance.once_in(40));
         let there: Vec<bool> = (0..rules.others.len()).map(|_| chance.once_in(2)).collect();
         let (mut alone, mut together) = match chance.below(14) {
             _ if own_from > 0 && number == own_from => {
-                (rules.message(own, |_| false), rules.message(own, |at| there[at]))
+                (rules.message(own, edits, |_| false), rules.message(own, edits, |at| there[at]))
             }
-            0 => (rules.message(own, |_| false), rules.message(own, |_| false)),
-            1 => (rules.message(own, |_| false), rules.message(own, |at| there[at])),
+            0 => (rules.message(own, edits, |_| false), rules.message(own, edits, |_| false)),
+            1 => (rules.message(own, edits, |_| false), rules.message(own, edits, |at| there[at])),
             2 if !said.is_empty() => {
                 let message = &said[chance.below(said.len())];
                 let command = IncidentCommand {
@@ -153,6 +158,13 @@ fn logs(chance: &mut Chance, rules: &Rules, own_from: usize) -> Logs {
                 continue;
             }
         };
+        if chance.once_in(2) {
+            let (idle, incident_idle) = (chance.pick(&[0, 10, 1_000]), chance.pick(&[5, 60, 10_000]));
+            for rules in [&mut alone, &mut together] {
+                rules.settings.idle_micros = idle * SECOND;
+                rules.settings.incident_idle_micros = incident_idle * SECOND;
+            }
+        }
         if chance.once_in(2) || number == own_from {
             (alone.warm_from, together.warm_from) = (Some(1), Some(1));
         }
@@ -222,7 +234,7 @@ fn a_rule_says_what_it_says_alone() {
         let own_from = if chance.once_in(3) { 1 + chance.below(30) } else { 0 };
         let others = !chance.once_in(4);
         let first = (own_from == 0).then_some(0);
-        let (alone, together) = (rules.message(first, |_| false), rules.message(first, |_| others));
+        let (alone, together) = (rules.message(first, 0, |_| false), rules.message(first, 0, |_| others));
         let logs = logs(&mut chance, &rules, own_from);
         let wanted = warmed(&alone, &logs.alone, 1);
         let run = warmed(&together, &logs.together, chance.pick(&[1, 2, 7]));

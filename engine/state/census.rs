@@ -51,12 +51,13 @@ pub struct Census {
 }
 
 impl Census {
-    /// What a rule remembers: for itself, and with the rules of its watch, whose hits are counted for each of them.
+    /// What a rule remembers, about: for itself, and with the rules of its watch, whose hits are counted for each of them, also
+    /// where it remembers the key for itself.
     pub fn of_rule(&self, rules: &RuleSet, rule: &Rule) -> UnitCount {
         let of = |unit: &str| self.counts.units.get(unit).copied().unwrap_or_default();
         let own = of(&rules.units[rule.unit].id);
         let shared = rule.watch.map(|watch| of(&rules.watches[watch as usize].id)).unwrap_or_default();
-        // A key that the rule remembers for itself, the watch knows as well.
+        // Nearly every key that the rule remembers for itself, the watch knows as well.
         UnitCount { keys: own.keys.max(shared.keys), hits: own.hits + shared.hits, incidents: own.incidents }
     }
 

@@ -44,7 +44,10 @@ pub(super) fn why_not(
     let shared = watch.and_then(|watch| {
         table.with_existing(StateKey::of(&question.tenant, watch, &key), |live| {
             let shares = live.state.is_shared_with(unit);
-            live.state.remembered(0).filter(|_| shares).for_each(|(step, hit)| inquiry.remember(step, hit));
+            if shares {
+                let own = live.state.own(unit, rules);
+                own.remembered(rule.member).for_each(|(step, hit)| inquiry.remember(step, hit));
+            }
             shares
         })
     });

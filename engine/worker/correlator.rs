@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use sightline_core::correlate::{Completion, Counted, Effect, Refusal, Verdict};
+use sightline_core::correlate::{Completion, Counted, Effect, Now, Refusal, Regrouped, Verdict};
 use sightline_core::detect::completion_hits;
 use sightline_core::hit::{Hit, RuleIndex};
-use sightline_core::rule::{RuleSet, Watch};
+use sightline_core::rule::RuleSet;
 use sightline_schemas::{EventTime, IncidentMessage, Position};
 
 use crate::state::state_key::{Owner, StateKey, UnitName};
@@ -45,8 +45,10 @@ pub struct Followed {
     pub messages: Vec<(Position, IncidentMessage)>,
     /// What became of each hit.
     pub verdicts: Vec<(Position, RuleIndex, Verdict)>,
-    /// How many hits all rules of a watch remember, and nothing else came of: by the watch's place.
+    /// How many hits the rules of a watch remember together, and nothing else came of: by the watch's place.
     pub shared: FxHashMap<usize, u64>,
+    /// Of these, how many a rule remembers for itself: their verdicts are among the others.
+    pub beside: FxHashMap<RuleIndex, u64>,
     /// What is counted beside, in no order.
     pub counts: Vec<(RuleIndex, Counted)>,
     /// Rules that other rules build on and that were complete, in order.
@@ -108,21 +110,17 @@ impl Correlator {
     /// Tells the states of watches who shares them now.
     fn regroup(&self, before: &RuleSet, log_time: EventTime) {
         let rules = &*self.rules;
-        let after = |watch: &Watch| rules.watch_by_id(&watch.id);
-        let changed = |unit: &str| {
-            let before = before.watch_by_id(unit)?;
-            let stays = after(before).is_some_and(|after| after.is_of_the_same(before));
-            (!stays).then_some(before)
-        };
-        if before.watches.iter().all(|watch| changed(&watch.id).is_none()) {
+        let changes = Regrouped::all(before, rules);
+        if changes.is_empty() {
             return;
         }
-        let keys = self.table.keys_of(|unit| changed(unit).is_some());
+        let now = Now { rules: before, log_time, position: Position::default() };
+        let keys = self.table.keys_of(|unit| changes.contains_key(unit));
         for (number, key) in keys.into_iter().enumerate() {
             let going = self.table.with_existing(key, |live| {
-                let before = changed(live.state.unit_id())?;
+                let change = changes.get(live.state.unit_id())?;
                 live.dirty = true;
-                Some(live.state.regroup(before, after(before), rules))
+                Some(live.state.regroup(change, now, rules))
             });
             for (rule, own) in going.flatten().into_iter().flatten() {
                 let key = StateKey::of(own.tenant(), &rules.unit_of(rule).id, own.key());
@@ -219,6 +217,9 @@ impl Correlator {
                 followed.verdicts.extend(brought.verdicts);
                 for (watch, hits) in brought.shared {
                     *followed.shared.entry(watch).or_default() += hits;
+                }
+                for (rule, hits) in brought.beside {
+                    *followed.beside.entry(rule).or_default() += hits;
                 }
                 for (index, result) in brought.commands {
                     followed.commands[index] = Some(result);

@@ -362,6 +362,9 @@ impl Machine {
             let sharing = &rules.watches[*watch].rules;
             sharing.iter().for_each(|rule| taken.entry(*rule).or_default().hits += hits);
         }
+        for (rule, hits) in &followed.beside {
+            taken.entry(*rule).or_default().hits -= hits;
+        }
         for (rule, counted) in taken {
             let tally = applied.rules.entry(rules.rule(rule).reference.id.clone()).or_default();
             tally.hits += counted.hits;

@@ -37,6 +37,9 @@ pub enum Phase {
     Message,
 }
 
+/// Of fewer rules apart, the states are not fetched for together.
+const FETCHED_MIN: usize = 8;
+
 /// The log time of every message of a batch, in order.
 pub type Times = [(u64, EventTime)];
 
@@ -89,8 +92,10 @@ pub struct Brought {
     pub effects: Vec<(Order, Effect)>,
     /// What became of hits: position and verdict.
     pub verdicts: Vec<(Position, RuleIndex, Verdict)>,
-    /// How many hits all rules of a watch remember, and nothing else came of: by the watch's place.
+    /// How many hits the rules of a watch remember together, and nothing else came of: by the watch's place.
     pub shared: FxHashMap<usize, u64>,
+    /// Of these, how many a rule remembers for itself: their verdicts are among the others.
+    pub beside: FxHashMap<RuleIndex, u64>,
     /// What became of commands that concern a key of this partition, by their index.
     pub commands: Vec<(usize, Result<(), Refusal>)>,
 }
@@ -156,7 +161,7 @@ impl Partition {
         commands: &[CommandAt],
     ) -> Brought {
         let (rules, brought) = (owners.rules, Brought::default());
-        let mut pass = Pass { partition: self, stratum, rules, owners, table, times, brought };
+        let mut pass = Pass { partition: self, stratum, rules, owners, table, times, given: 0, brought };
         let mut commands = commands.iter().enumerate().peekable();
         let mut at_message = 0;
         for (number, routed) in hits.iter().enumerate() {
@@ -186,7 +191,7 @@ impl Partition {
         if let Some((last, _)) = times.last() {
             pass.advance(at_message, *last);
         }
-        table.grew(hits.len());
+        table.grew(pass.given);
         pass.brought
     }
 }
@@ -198,6 +203,8 @@ struct Pass<'p> {
     owners: Owners<'p>,
     table: &'p StateTable,
     times: &'p Times,
+    /// How many hits were given to states.
+    given: usize,
     brought: Brought,
 }
 
@@ -247,6 +254,7 @@ impl Pass<'_> {
     }
 
     fn hit(&mut self, routed: &Routed<'_>, log_time: EventTime) {
+        self.given += 1;
         let hit = routed.hit;
         let unit = self.rules.unit_of(hit.rule);
         let now = Now { rules: self.rules, log_time, position: hit.position };
@@ -267,6 +275,7 @@ impl Pass<'_> {
 
     /// A hit that several rules take.
     fn watched(&mut self, routed: &Routed<'_>, place: usize, log_time: EventTime) {
+        self.given += 1;
         let (hit, watch) = (routed.hit, &self.rules.watches[place]);
         let now = Now { rules: self.rules, log_time, position: hit.position };
         let fresh = || KeyState::of_watch(Arc::clone(&hit.tenant), watch, hit.key.clone());
@@ -282,9 +291,14 @@ impl Pass<'_> {
                 live.state.watch(watch, hit, now)
             })
         });
-        let Watched { is_shared_by_all, each, parting, apart } = watched.expect("it has begun");
-        if is_shared_by_all {
+        let Watched { is_shared, each, parting, apart } = watched.expect("it has begun");
+        if is_shared {
             *self.brought.shared.entry(place).or_default() += 1;
+            for at in &apart {
+                *self.brought.beside.entry(watch.rules[*at]).or_default() += 1;
+            }
+        }
+        if apart.is_empty() && each.is_empty() {
             return;
         }
         let verdicts = each.into_iter().map(|(at, verdict)| (hit.position, watch.rules[at], verdict));
@@ -295,7 +309,10 @@ impl Pass<'_> {
         let mut hit = hit.clone();
         for some in apart.chunks(FETCHED_MAX) {
             let aim = Aim { member: 0, step: hit.step, event: hit.event };
-            self.table.fetch(some.iter().map(|at| (self.own_key(routed.key, place, *at), aim)));
+            // Asking all shards costs more than waiting for a few states.
+            if some.len() >= FETCHED_MIN {
+                self.table.fetch(some.iter().map(|at| (self.own_key(routed.key, place, *at), aim)));
+            }
             for at in some {
                 hit.rule = watch.rules[*at];
                 let key = self.own_key(routed.key, place, *at);

@@ -4,11 +4,11 @@
 //! reads the same messages and comes to the same states: a function of the log like everything else. The log reads; this
 //! module decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use sightline_core::correlate::KeyState;
-use sightline_core::rule::Unit;
+use sightline_core::rule::{Unit, Watch};
 use sightline_schemas::EventTime;
 use sightline_schemas::subject::CONTROL_RULES;
 
@@ -49,7 +49,8 @@ impl Warming {
     pub fn begin(live: &Machine, message: &LogMessage, partitions: usize) -> Option<Self> {
         let rules = intake::read_rules(message).ok()?;
         let from = rules.warm_from.filter(|from| *from < message.seq)?;
-        let compiled = compile(&rules).ok()?;
+        let mut compiled = compile(&rules).ok()?;
+        compiled.are_warming = true;
         let changed = |unit: &&Unit| {
             live.rules().unit_by_id(&unit.id).is_none_or(|known| known.fingerprint != unit.fingerprint)
         };
@@ -91,13 +92,18 @@ impl Warming {
         let (mut states, mut shared) = (BTreeMap::new(), BTreeMap::new());
         let rules = self.machine.rules();
         let changed: Vec<&Unit> = self.units.iter().filter_map(|id| rules.unit_by_id(id)).collect();
+        let in_watch = |watch: &Watch| {
+            let changed = changed.iter().copied().filter(|unit| watch.has(unit.number));
+            (watch.id.clone(), changed.collect::<Vec<&Unit>>())
+        };
+        let in_watches: HashMap<String, Vec<&Unit>> = rules.watches.iter().map(in_watch).collect();
         self.machine.table().for_each(|key, state| {
             if self.units.iter().any(|unit| unit == state.unit_id()) {
                 states.insert(key, state.clone());
             }
             // What they share with rules that were there before, they take along: these have their own past.
-            let Some(watch) = rules.watch_by_id(state.unit_id()) else { return };
-            for unit in changed.iter().filter(|unit| watch.has(unit.number()) && state.is_shared_with(unit)) {
+            let Some(units) = in_watches.get(state.unit_id()) else { return };
+            for unit in units.iter().filter(|unit| state.is_shared_with(unit)) {
                 let key = StateKey::of(state.tenant(), &unit.id, state.key());
                 shared.insert(key, state.own(unit, rules));
             }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-pub use watching::Watched;
+pub use watching::{Regrouped, Watched};
 
 use serde::{Deserialize, Serialize};
 use sightline_schemas::{EventId, EventTime, Position};
@@ -152,7 +152,15 @@ impl KeyState {
         let moments: usize =
             self.members.iter().map(|member| member.moments.len() * size_of::<Stamp>()).sum();
         let spent = self.spent.len() * size_of::<Stamp>();
-        size_of::<Self>() + names + hits + beside + moments + spent + self.incidents.len() * INCIDENT_BYTES
+        let apart = size_of_val(&*self.apart);
+        size_of::<Self>()
+            + apart
+            + names
+            + hits
+            + beside
+            + moments
+            + spent
+            + self.incidents.len() * INCIDENT_BYTES
     }
 
     /// The incidents, by first moment.
@@ -217,11 +225,8 @@ impl KeyState {
             // An incident that a match reopens must still be known.
             (false, Some(Unit { rematch: Rematch::Reopen { .. }, .. })) => settings.incident_idle_micros,
             (false, Some(unit)) => settings.idle_micros.saturating_add(unit.memory),
-            // As long as the rule that remembers longest.
             (false, None) => {
-                let sharing = rules.watch_by_id(unit).into_iter().flat_map(|watch| &watch.rules);
-                let kept = sharing.map(|rule| Self::kept_micros(rules, &rules.unit_of(*rule).id, false));
-                kept.max().unwrap_or(settings.idle_micros)
+                rules.watch_by_id(unit).map_or(settings.idle_micros, |watch| watch.kept_micros(settings))
             }
         }
     }
@@ -232,9 +237,10 @@ impl KeyState {
             *self = KeyState::new(Arc::clone(&self.tenant), unit, self.key.clone(), now.rules);
         }
         if self.fingerprint != unit.fingerprint {
-            // What incidents say stands by itself; what hits mean depends on the rules.
+            // What incidents say stands by itself; what hits mean, and how far they have come, depends on the rules.
             self.members = members(unit, now.rules);
             self.fingerprint = unit.fingerprint;
+            self.newest = EventTime::MIN;
         }
     }
 
@@ -309,6 +315,10 @@ impl KeyState {
         }
         let tracks = &mut self.members[usize::from(rule.member)].tracks;
         for moment in said {
+            if now.rules.are_warming {
+                // Nothing of it was said: whoever says it later shows it.
+                break;
+            }
             // What a moment shows is in its incident now, and no later event asks for it: a flood leaves stamps only.
             tracks.iter_mut().for_each(|track| track.forget_brief(moment));
         }

@@ -24,4 +24,4 @@ mod waiting;
 
 pub use effect::{Completion, Counted, Effect, Refusal, Verdict};
 pub use incident::IncidentState;
-pub use key_state::{Aim, KeyState, Now, Pending, Watched};
+pub use key_state::{Aim, KeyState, Now, Pending, Regrouped, Watched};

@@ -90,7 +90,7 @@ pub(super) fn build(
         });
     }
     number_alike(&mut rules, &units);
-    let watches = watches(&mut rules, &units);
+    let watches = watches(&mut rules, &mut units);
     let mut detector = DetectorBuilder::default();
     for (at, rule) in rules.iter().enumerate() {
         // The first one of a watch is asked for all of them.
@@ -107,7 +107,17 @@ pub(super) fn build(
     let unit_places = units.iter().enumerate().map(|(at, unit)| (unit.id.clone(), at)).collect();
     let watch_places = watches.iter().enumerate().map(|(at, watch)| (watch.id.clone(), at)).collect();
     let settings = settings.clone();
-    RuleSet { rules, units, unit_places, watches, watch_places, detector, strata, settings }
+    RuleSet {
+        rules,
+        units,
+        unit_places,
+        watches,
+        watch_places,
+        detector,
+        strata,
+        settings,
+        are_warming: false,
+    }
 }
 
 /// Evidence shows the fields that title and description name.
@@ -262,6 +272,7 @@ fn join_unit(
                 memory,
                 by: draft.by.value.clone(),
                 fingerprint,
+                number: 0,
             });
             (units.len() - 1, 0)
         }

@@ -38,6 +38,8 @@ pub struct RuleSet {
     pub strata: u8,
     /// The settings.
     pub settings: EngineSettings,
+    /// Whether they run over the past before they take effect: what they find is said to nobody.
+    pub are_warming: bool,
 }
 
 /// Rules that share one incident for a key: a group, or a rule of its own.
@@ -70,6 +72,8 @@ pub struct Unit {
     pub by: Vec<KeyPart>,
     /// A hash of everything that the remembered state depends on.
     pub fingerprint: u64,
+    /// Tells it, and what its hits mean, from any other one, in other sets of rules as well.
+    pub number: u64,
 }
 
 /// One part of a key.

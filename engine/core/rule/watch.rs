@@ -6,9 +6,12 @@
 
 use std::collections::HashMap;
 
+use sightline_schemas::control::EngineSettings;
+
 use crate::hit::RuleIndex;
 use crate::rule::least::Least;
 use crate::rule::plan::{Input, Rule, Timing, Unit};
+use crate::rule::policy::Rematch;
 
 /// Rules that take the same hits.
 #[derive(Debug)]
@@ -19,10 +22,16 @@ pub struct Watch {
     pub rules: Vec<RuleIndex>,
     /// What each of them wants, in the same order.
     pub wants: Vec<Want>,
+    /// The numbers of its rules and their places, in order of number.
+    places: Vec<(u64, usize)>,
     /// What none of them can do without.
     pub least: Least,
     /// The shortest reach, and the longest, in microseconds.
     pub reach: (i64, i64),
+    /// The longest memory beyond the settings, in microseconds, of those that do not reopen incidents, if there are any.
+    memory: Option<i64>,
+    /// Whether one of them reopens incidents.
+    reopens: bool,
 }
 
 /// What a rule of a watch wants.
@@ -41,18 +50,37 @@ impl Watch {
         let want = |index: &RuleIndex| {
             let rule = &rules[index.get()];
             let unit = &units[rule.unit];
-            Want { number: unit.number(), reach: unit.reach, least: rule.least.clone() }
+            Want { number: unit.number, reach: unit.reach, least: rule.least.clone() }
         };
         let wants: Vec<Want> = members.iter().map(want).collect();
         let least = wants.iter().fold(wants[0].least.clone(), |least, want| least.or(&want.least));
         let reaches = || wants.iter().map(|want| want.reach);
         let reach = (reaches().min().unwrap_or(0), reaches().max().unwrap_or(0));
-        Watch { id, rules: members, wants, least, reach }
+        let units = || members.iter().map(|index| &units[rules[index.get()].unit]);
+        let (reopening, others): (Vec<&Unit>, Vec<&Unit>) =
+            units().partition(|unit| matches!(unit.rematch, Rematch::Reopen { .. }));
+        let memory = others.iter().map(|unit| unit.memory).max();
+        let mut places: Vec<(u64, usize)> =
+            wants.iter().enumerate().map(|(place, want)| (want.number, place)).collect();
+        places.sort_unstable();
+        Watch { id, wants, places, least, reach, memory, reopens: !reopening.is_empty(), rules: members }
+    }
+
+    /// How long, in microseconds of log time, a quiet key is remembered: as long as the rule that remembers longest does.
+    pub fn kept_micros(&self, settings: &EngineSettings) -> i64 {
+        let others = self.memory.map(|memory| settings.idle_micros.saturating_add(memory));
+        others.max(self.reopens.then_some(settings.incident_idle_micros)).unwrap_or(settings.idle_micros)
+    }
+
+    /// The place of the rule of that number.
+    pub fn place(&self, number: u64) -> Option<usize> {
+        let at = self.places.binary_search_by_key(&number, |(known, _)| *known).ok()?;
+        Some(self.places[at].1)
     }
 
     /// Whether a rule of that number is among its rules.
     pub fn has(&self, number: u64) -> bool {
-        self.wants.iter().any(|want| want.number == number)
+        self.place(number).is_some()
     }
 
     /// Whether its rules are those of another watch.
@@ -61,20 +89,22 @@ impl Watch {
     }
 }
 
-impl Unit {
-    /// Tells it, and what its hits mean, from any other one, in other sets of rules as well.
-    pub fn number(&self) -> u64 {
-        hash(&format!("{:016x}{}", self.fingerprint, self.id))
-    }
-}
-
 /// Finds the rules that take the same hits, and tells each of them which watch it belongs to.
-pub(super) fn watches(rules: &mut [Rule], units: &[Unit]) -> Vec<Watch> {
+pub(super) fn watches(rules: &mut [Rule], units: &mut [Unit]) -> Vec<Watch> {
+    for unit in units.iter_mut() {
+        unit.number = hash(&format!("{:016x}{}", unit.fingerprint, unit.id));
+    }
+    let units = &*units;
     let mut alike: HashMap<String, Vec<RuleIndex>> = HashMap::new();
     for (at, rule) in rules.iter().enumerate() {
         if may_share(rule, &units[rule.unit]) {
             alike.entry(takes(rule, &units[rule.unit])).or_default().push(crate::detect::index(at));
         }
+    }
+    // One text has one meaning, but for lists whose names were chosen to look like two.
+    for members in alike.values_mut() {
+        let first = members[0];
+        members.retain(|member| asks_the_same(&rules[first.get()], &rules[member.get()]));
     }
     let mut alike: Vec<(String, Vec<RuleIndex>)> =
         alike.into_iter().filter(|(_, members)| members.len() > 1).collect();
@@ -113,6 +143,13 @@ fn takes(rule: &Rule, unit: &Unit) -> String {
     };
     let steps: Vec<String> = rule.steps.iter().map(step).collect();
     format!("{by:?} {steps:?}")
+}
+
+fn asks_the_same(one: &Rule, other: &Rule) -> bool {
+    one.steps.iter().zip(&other.steps).all(|steps| match (&steps.0.input, &steps.1.input) {
+        (Input::Events(one), Input::Events(other)) => one == other,
+        _ => false,
+    })
 }
 
 fn hash(text: &str) -> u64 {

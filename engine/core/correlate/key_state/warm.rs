@@ -22,7 +22,7 @@ impl KeyState {
         warmed.go_live();
         self.members = warmed.members;
         self.fingerprint = warmed.fingerprint;
-        self.newest = self.newest.max(warmed.newest);
+        self.newest = warmed.newest;
         self.touched = self.touched.max(warmed.touched);
         let spent: Vec<Stamp> = self.spent.iter().copied().collect();
         self.members.iter_mut().for_each(|member| member.forget(&spent));

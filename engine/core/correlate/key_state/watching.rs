@@ -3,6 +3,7 @@
 //! A rule that may be complete with a hit *parts*: it gets a state of its own, which is what it would have come to alone, and
 //! from then on takes its hits there. So what a rule says does not depend on who else looks at the same events.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sightline_schemas::EventTime;
@@ -20,9 +21,9 @@ use crate::rule::{RuleSet, Unit, Watch};
 /// What came of a hit for the rules of a watch. Rules are named by their place in it.
 #[derive(Debug, Default)]
 pub struct Watched {
-    /// All of them remember it together, and nothing came of it. Then there is nothing else to say.
-    pub is_shared_by_all: bool,
-    /// What became of it for each rule that is not apart.
+    /// All that are not apart remember it together, and nothing came of it.
+    pub is_shared: bool,
+    /// What became of it for each rule that is not apart, where that is something else.
     pub each: Vec<(usize, Verdict)>,
     /// States that rules get now: they stand for what was before the hit.
     pub parting: Vec<(usize, KeyState)>,
@@ -55,8 +56,13 @@ impl KeyState {
         let known = tracks[usize::from(hit.step)].of_event(hit.event).map(|known| known.stamp.at);
         let is_old = hit.at < self.newest.minus(watch.reach.0);
         let is_plain = known.is_none() && !is_old && !watch.least.may_be_met(tracks, hit);
-        let watched = match is_plain && self.apart.is_empty() {
-            true => Watched { is_shared_by_all: true, ..Watched::default() },
+        let watched = match is_plain {
+            true => {
+                let mut apart: Vec<usize> =
+                    self.apart.iter().filter_map(|number| watch.place(*number)).collect();
+                apart.sort_unstable();
+                Watched { is_shared: true, apart, ..Watched::default() }
+            }
             false => self.look_closer(watch, hit, known, now.rules),
         };
         if self.apart.len() == watch.rules.len() {
@@ -133,7 +139,7 @@ impl KeyState {
 
     /// Whether a rule of that unit shares what the watch remembers here.
     pub fn is_shared_with(&self, unit: &Unit) -> bool {
-        !self.members.is_empty() && self.apart.binary_search(&unit.number()).is_err()
+        !self.members.is_empty() && self.apart.binary_search(&unit.number).is_err()
     }
 
     fn part(&mut self, numbers: impl Iterator<Item = u64>) {
@@ -144,28 +150,26 @@ impl KeyState {
         self.apart = apart.into();
     }
 
-    /// Other rules are in force, and the watch has others than before, or is none any more. Who is new begins apart: what is
-    /// here was not remembered for it. Gives the states of those that are in force still, and go.
+    /// Other rules come into force, and the watch has others than before, or is none any more. Who is new begins apart: what
+    /// is here was not remembered for it. `now` is under the rules before. Gives the states of those that are in force still,
+    /// and go.
     pub fn regroup(
         &mut self,
-        before: &Watch,
-        after: Option<&Watch>,
+        change: &Regrouped<'_>,
+        now: Now<'_>,
         rules: &RuleSet,
     ) -> Vec<(RuleIndex, KeyState)> {
         if self.members.is_empty() {
             return Vec::new();
         }
-        let is_after = |number| after.is_some_and(|after| after.has(number));
-        let goes = |unit: &&Unit| {
-            let number = unit.number();
-            before.has(number) && !is_after(number) && self.is_shared_with(unit)
-        };
-        let going =
-            rules.units.iter().filter(goes).map(|unit| (unit.rules[0], self.own(unit, rules))).collect();
-        match after.filter(|after| after.wants.iter().any(|want| before.has(want.number))) {
+        // How long it is remembered by whom must not depend on when it is touched next.
+        self.forget_for_some(change.before, now);
+        let going = change.going.iter().map(|rule| (*rule, rules.unit_of(*rule)));
+        let going = going.filter(|(_, unit)| self.is_shared_with(unit));
+        let going = going.map(|(rule, unit)| (rule, self.own(unit, rules))).collect();
+        match change.after.filter(|after| change.new.len() < after.wants.len()) {
             Some(after) => {
-                let new = after.wants.iter().filter(|want| !before.has(want.number));
-                self.part(new.map(|want| want.number));
+                self.part(change.new.iter().copied());
                 self.apart = self.apart.iter().copied().filter(|number| after.has(*number)).collect();
             }
             None => {
@@ -174,5 +178,42 @@ impl KeyState {
             }
         }
         going
+    }
+}
+
+/// How a watch changes with the rules.
+#[derive(Debug)]
+pub struct Regrouped<'r> {
+    before: &'r Watch,
+    after: Option<&'r Watch>,
+    /// The rules that are in force still, and not in it any more.
+    going: Vec<RuleIndex>,
+    /// The numbers of those that were not in it.
+    new: Vec<u64>,
+}
+
+impl<'r> Regrouped<'r> {
+    /// How each watch of some rules changes with others, by its id; nothing of those that stay what they are.
+    pub fn all(before: &'r RuleSet, after: &'r RuleSet) -> HashMap<&'r str, Regrouped<'r>> {
+        let kept =
+            |rules: &RuleSet, rule: RuleIndex| KeyState::kept_micros(rules, &rules.unit_of(rule).id, false);
+        let change = |watch: &'r Watch| {
+            let now = after.watch_by_id(&watch.id);
+            let new: Vec<u64> = now.map_or(Vec::new(), |now| {
+                now.wants.iter().map(|want| want.number).filter(|number| !watch.has(*number)).collect()
+            });
+            let is_now = |number| now.is_some_and(|now| now.has(number));
+            let goes = |unit: &&Unit| watch.has(unit.number) && !is_now(unit.number);
+            let going: Vec<RuleIndex> = after.units.iter().filter(goes).map(|unit| unit.rules[0]).collect();
+            let remembers_longer = |now: &Watch| {
+                now.wants.iter().zip(&now.rules).any(|(want, rule)| {
+                    let was = watch.place(want.number).map(|place| kept(before, watch.rules[place]));
+                    was.is_some_and(|was| was < kept(after, *rule))
+                })
+            };
+            let stays = now.is_some_and(|now| now.is_of_the_same(watch) && !remembers_longer(now));
+            (!stays).then_some((watch.id.as_str(), Regrouped { before: watch, after: now, going, new }))
+        };
+        before.watches.iter().filter_map(change).collect()
     }
 }
