@@ -92,7 +92,7 @@ fn fan_out(asked: &Asked, report: &mut Report) -> Result<(), String> {
         |number: u32| format!("steps: [{{name: a, match: {{kind: a}}, min_count: {}}}]", 3 + number);
     for (name, body, hits, target) in [
         ("", &watched as &dyn Fn(u32) -> String, hits, Target::AtMost(3.0)),
-        ("_complete", &complete, hits / 5, Target::Shown),
+        ("_complete", &complete, hits / 25, Target::Shown),
     ] {
         let mut costs = Vec::new();
         for count in [1u32, 10, 100] {

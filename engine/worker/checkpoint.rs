@@ -12,7 +12,8 @@ use crate::state::{Census, Checkpoint, CheckpointStore, Committed, Meta, StoreEr
 use crate::worker::machine::Machine;
 use crate::worker::threads::on_disk;
 
-/// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly.
+/// Version of the encoding of key states. Goes up whenever an older program could not read them, or read them wrongly, and
+/// where watches get other ids: what rules shared would be found by nobody.
 pub const STATE_FORMAT: u32 = 5;
 
 /// Since when each rule is in force, among the small things of a checkpoint.
