@@ -30,7 +30,8 @@ impl KeyState {
         self.spent_events = None;
         let said: Vec<Stretch> = self.incidents.iter().map(|incident| Stretch::of(incident, unit)).collect();
         for incident in warmed.incidents {
-            let near = self.incidents.iter().any(|said| {
+            // Near one that was said; those that were warmed with it are others.
+            let near = self.incidents[..said.len()].iter().any(|said| {
                 incident.first.at <= said.last.plus(unit.window)
                     && said.first.at <= incident.last.plus(unit.window)
             });
